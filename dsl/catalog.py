@@ -1,0 +1,123 @@
+"""The catalog: every definition of a project as frozen values, and the document they are stored as."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+ValueType = Literal["number", "string", "boolean", "timestamp", "list"]
+
+
+@dataclass(frozen=True, slots=True)
+class EventSchema:
+    """A declared event: its properties and their types."""
+
+    name: str
+    properties: Mapping[str, ValueType] = field(default_factory=dict)
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trait:
+    """A named expression; `type` only where the expression does not fix it."""
+
+    key: str
+    expression: str
+    description: str = ""
+    type: ValueType | None = None
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A named Boolean expression: the profiles for which it holds."""
+
+    key: str
+    expression: str
+    description: str = ""
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One answer of a flag: whether it allows, and what it hands to the application (any JSON)."""
+
+    key: str
+    allow: bool
+    payload: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`when` holds -> `variant`; the first rule that holds decides."""
+
+    when: str
+    variant: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A decision: rules in order, then `default`.
+
+    A disabled flag answers its default variant. `variants` always holds every key that a rule or `default` names.
+    """
+
+    key: str
+    rules: tuple[Rule, ...]
+    variants: tuple[Variant, ...] = (Variant("on", True), Variant("off", False))
+    default: str = "off"
+    enabled: bool = True
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A segment written to a file at each full refresh: `name` is the file's stem."""
+
+    name: str
+    segment: str
+    format: Literal["csv", "parquet"]
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All definitions of one project, as written; `dsl.check.check_catalog` validates them."""
+
+    events: tuple[EventSchema, ...] = ()
+    attributes: Mapping[str, ValueType] = field(default_factory=dict)
+    traits: tuple[Trait, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    flags: tuple[Flag, ...] = ()
+    exports: tuple[Export, ...] = ()
+
+    def to_document(self) -> dict[str, Any]:
+        """The catalog as plain JSON values; `from_document` reads it back without loss."""
+        return asdict(self)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "Catalog":
+        """The catalog that `to_document` wrote."""
+        return cls(
+            events=tuple(EventSchema(**event) for event in document["events"]),
+            attributes=dict(document["attributes"]),
+            traits=tuple(Trait(**trait) for trait in document["traits"]),
+            segments=tuple(Segment(**segment) for segment in document["segments"]),
+            flags=tuple(_flag(flag) for flag in document["flags"]),
+            exports=tuple(Export(**export) for export in document["exports"]),
+        )
+
+    def digest(self) -> str:
+        """Hex SHA-256 of the document: equal catalogs have equal digests."""
+        return hashlib.sha256(json.dumps(self.to_document(), sort_keys=True).encode()).hexdigest()
+
+
+def _flag(document: Mapping[str, Any]) -> Flag:
+    return Flag(
+        **{
+            **document,
+            "rules": tuple(Rule(**rule) for rule in document["rules"]),
+            "variants": tuple(Variant(**variant) for variant in document["variants"]),
+        }
+    )

@@ -1,0 +1,201 @@
+"""Typed expressions to SQL trees: integers only, two-valued logic spelled out, no engine's own clock or zone.
+
+Numbers are micro-units, but values that are always whole (counts, days, ages) stay plain integers as long as they
+meet only whole numbers, so that the SQL reads as the expression does: `purchase_count_30d >= 1`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from dsl import typed
+from dsl.check import CheckedCatalog, column_prefix
+from dsl.numbers import MICROS
+from dsl.sql.duckdb import DuckDB
+
+_COMPARISONS: dict[str, Callable[..., exp.Expr]] = {
+    "==": exp.EQ,
+    "<": exp.LT,
+    "<=": exp.LTE,
+    ">": exp.GT,
+    ">=": exp.GTE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A value in SQL; `whole` numbers are plain integers, others micro-units."""
+
+    sql: exp.Expr
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lowering:
+    """Lowers the expressions of one catalog at one instant.
+
+    Attributes:
+        reference: where the value of a definition stands, by its key.
+    """
+
+    checked: CheckedCatalog
+    t_ms: int
+    reference: Callable[[str], Lowered]
+    engine: DuckDB
+
+    def value(self, node: typed.Node) -> Lowered:
+        """The value of `node`, NULL where it is missing."""
+        match node:
+            case typed.Constant():
+                return _constant(node)
+            case typed.Field(root=root, steps=steps, type=value_type):
+                table = {"property": "events", "attribute": "profiles"}[root]
+                return Lowered(column(column_prefix(value_type) + steps[0], table))
+            case typed.Reference(key=key):
+                return self.reference(key)
+            case typed.AggregateValue(aggregate=aggregate):
+                use = self.checked.aggregates[aggregate.text]
+                return Lowered(column(use.column, "aggregates"), use.whole)
+            case typed.Age():
+                # Every instant known today is the `ts` of an event before t, so truncation is the floor.
+                elapsed = exp.Sub(this=integer(self.t_ms), expression=self.value(node.instant).sql)
+                return Lowered(self.engine.whole_quotient(elapsed, node.unit_ms), whole=True)
+            case typed.Now():
+                return Lowered(integer(self.t_ms))
+            case typed.Arithmetic():
+                return Lowered(self._arithmetic(node))
+            case typed.Negate(operand=operand):
+                return Lowered(self.engine.narrow(exp.Neg(this=self.engine.wide(self.micros(operand)))))
+            case typed.Call():
+                return Lowered(self._call(node))
+        return Lowered(self.condition(node))
+
+    def condition(self, node: typed.Node) -> exp.Expr:
+        """`node` as a condition that is true or false, never NULL."""
+        match node:
+            case typed.Logic(operator=operator, left=left, right=right):
+                join = exp.And if operator == "&&" else exp.Or
+                return join(this=self._operand(left, join), expression=self._operand(right, join))
+            case typed.Not(operand=operand):
+                return exp.Not(this=_parenthesised(self.condition(operand)))
+            case typed.Compare():
+                return self._compare(node)
+            case typed.Within():
+                return self._within(node)
+            case typed.Constant(value=value):
+                return exp.true() if value is True else exp.false()
+        return _never_null(self.value(node).sql, node.nullable)
+
+    def micros(self, node: typed.Node) -> exp.Expr:
+        """The number `node` in micro-units."""
+        lowered = self.value(node)
+        if not lowered.whole:
+            return lowered.sql
+        if isinstance(node, typed.Constant) and isinstance(node.value, int):
+            return integer(node.value)
+        return exp.Mul(this=_parenthesised(lowered.sql), expression=integer(MICROS))
+
+    def _operand(self, node: typed.Node, join: type[exp.Connector]) -> exp.Expr:
+        lowered = self.condition(node)
+        mixed = isinstance(lowered, exp.Connector) and not isinstance(lowered, join)
+        return exp.paren(lowered) if mixed else lowered
+
+    def _compare(self, node: typed.Compare) -> exp.Expr:
+        left, right = self._comparable(node.left, node.right)
+        nullable = node.left.nullable or node.right.nullable
+        if node.operator == "!=":
+            return exp.Not(this=_parenthesised(_never_null(exp.EQ(this=left, expression=right), nullable)))
+        return _never_null(_COMPARISONS[node.operator](this=left, expression=right), nullable)
+
+    def _comparable(self, left: typed.Node, right: typed.Node) -> tuple[exp.Expr, exp.Expr]:
+        """Both sides in one unit: plain integers when both are whole."""
+        if left.type != "number":
+            return self.value(left).sql, self.value(right).sql
+        lowered = self.value(left), self.value(right)
+        if all(side.whole for side in lowered):
+            return lowered[0].sql, lowered[1].sql
+        return self.micros(left), self.micros(right)
+
+    def _within(self, node: typed.Within) -> exp.Expr:
+        if not node.items:
+            return exp.false()
+        plain = node.value.type != "number" or all(self.value(n).whole for n in (node.value, *node.items))
+        lower: Callable[[typed.Node], exp.Expr] = (lambda n: self.value(n).sql) if plain else self.micros
+        membership = exp.In(this=lower(node.value), expressions=[lower(item) for item in node.items])
+        return _never_null(membership, any(n.nullable for n in (node.value, *node.items)))
+
+    def _arithmetic(self, node: typed.Arithmetic) -> exp.Expr:
+        engine = self.engine
+        if node.left.type == "timestamp":
+            difference = exp.Sub(this=self.value(node.left).sql, expression=self.value(node.right).sql)
+            return engine.narrow(exp.Mul(this=engine.wide(exp.paren(difference)), expression=integer(MICROS)))
+        left, right = engine.wide(self.micros(node.left)), engine.wide(self.micros(node.right))
+        match node.operator:
+            case "+":
+                return engine.narrow(exp.Add(this=left, expression=right))
+            case "-":
+                return engine.narrow(exp.Sub(this=left, expression=right))
+            case "*":
+                return engine.narrow(engine.scale_down(exp.Mul(this=left, expression=right)))
+            case "/":
+                dividend = exp.Mul(this=left, expression=integer(MICROS))
+                return engine.narrow(engine.divide_half_away(dividend, right))
+        return engine.narrow(engine.remainder(left, right))
+
+    def _call(self, node: typed.Call) -> exp.Expr:
+        arguments = node.arguments
+        lower: Callable[[typed.Node], exp.Expr] = self.micros if node.type == "number" else lambda n: self.value(n).sql
+        match node.function:
+            case "coalesce":
+                first, *others = (lower(argument) for argument in arguments)
+                return exp.Coalesce(this=first, expressions=others)
+            case "if":
+                case = exp.Case().when(self.condition(arguments[0]), lower(arguments[1]))
+                return case.else_(lower(arguments[2]))
+            case "is_set":
+                return self._is_set(arguments[0])
+            case "length":
+                return exp.Mul(this=exp.Length(this=self.value(arguments[0]).sql), expression=integer(MICROS))
+            case "min" | "max":
+                values = [lower(argument) for argument in arguments]
+                return self.engine.extreme(node.function, values)
+        return self.engine.function(node.function, lower(arguments[0]))
+
+    def _is_set(self, node: typed.Node) -> exp.Expr:
+        if isinstance(node, typed.Field) and node.type == "unknown":
+            return self.engine.attribute_is_set(node.steps[0])
+        return exp.Not(this=exp.Is(this=_parenthesised(self.value(node).sql), expression=exp.null()))
+
+
+def column(name: str, table: str | None = None) -> exp.Column:
+    """A column; names that need it are quoted when printed."""
+    return exp.column(exp.to_identifier(name), table=table)
+
+
+def integer(value: int) -> exp.Expr:
+    """An integer literal."""
+    literal = exp.Literal.number(abs(value))
+    return exp.Neg(this=literal) if value < 0 else literal
+
+
+def _constant(node: typed.Constant) -> Lowered:
+    match node.value:
+        case None:
+            return Lowered(exp.null())
+        case bool(value):
+            return Lowered(exp.true() if value else exp.false())
+        case int(value) if node.type == "number" and value % MICROS == 0:
+            return Lowered(integer(value // MICROS), whole=True)
+        case int(value):
+            return Lowered(integer(value))
+    return Lowered(exp.Literal.string(str(node.value)))
+
+
+def _never_null(condition: exp.Expr, nullable: bool) -> exp.Expr:
+    return exp.Coalesce(this=condition, expressions=[exp.false()]) if nullable else condition
+
+
+def _parenthesised(node: exp.Expr) -> exp.Expr:
+    simple = exp.Column | exp.Literal | exp.Func | exp.Paren | exp.Boolean
+    return node if isinstance(node, simple) else exp.paren(node)

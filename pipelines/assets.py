@@ -1,0 +1,227 @@
+"""The assets: each is one library call and its metadata.
+
+`events` opens a refresh; every step after it works on the same `(t, cut)`: a run of some assets continues the newest.
+"""
+
+from collections.abc import Iterator
+
+from dagster import (
+    AssetExecutionContext,
+    AssetKey,
+    AssetsDefinition,
+    AssetSpec,
+    MaterializeResult,
+    asset,
+    multi_asset,
+)
+
+from dsl.catalog import Export
+from dsl.check import CheckedValue
+from exports.files import write_audience
+from exports.plan import plan_audience
+from pipelines.metadata import file_metadata, refresh_metadata, table_metadata, value_metadata
+from pipelines.naming import asset_key, definition_description, owners, value_path
+from pipelines.workspace import Workspace
+from serving.online.store import publish_catalog, publish_keys, publish_states
+from warehouse.aggregates import build_aggregates
+from warehouse.analytics import publish_analytics
+from warehouse.comments import comment_tables
+from warehouse.identities import update_identities
+from warehouse.profiles import build_profiles
+from warehouse.refresh import finish_refresh
+from warehouse.snapshot import read_states
+from warehouse.values import align_values, build_values, described
+
+POOL = "warehouse"
+"""Steps that open `warehouse.duckdb`: one at a time."""
+
+
+def all_assets(workspace: Workspace) -> list[AssetsDefinition]:
+    """Every asset of the project, from events to publication."""
+    exports = [_export(workspace, export) for export in workspace.checked.catalog.exports]
+    values = [_values(workspace)] if workspace.checked.values else []
+    return [
+        _events(workspace),
+        _identities(workspace),
+        _profiles(workspace),
+        _aggregates(workspace),
+        *values,
+        *exports,
+        _online_snapshot(workspace),
+        _analytics_db(workspace),
+    ]
+
+
+def value_keys(workspace: Workspace) -> list[AssetKey]:
+    """Keys of all traits and segments, each after those it refers to."""
+    return [_key(workspace, *value_path(value)) for value in workspace.checked.values.values()]
+
+
+def _key(workspace: Workspace, *path: str) -> AssetKey:
+    return asset_key(workspace.settings.project, *path)
+
+
+def _events(workspace: Workspace) -> AssetsDefinition:
+    @asset(key=_key(workspace, "events"), group_name="base", kinds={"duckdb", "parquet"}, pool=POOL)
+    def events() -> MaterializeResult[None]:
+        """Everything that has landed: the view `events` over the lake, up to the cut of a new refresh."""
+        with workspace.warehouse() as connection:
+            refresh = workspace.begin(connection)
+            return MaterializeResult(metadata={**table_metadata(connection, "events"), **refresh_metadata(refresh)})
+
+    return events
+
+
+def _identities(workspace: Workspace) -> AssetsDefinition:
+    @asset(
+        key=_key(workspace, "identities"),
+        deps=[_key(workspace, "events")],
+        group_name="base",
+        kinds={"duckdb"},
+        pool=POOL,
+    )
+    def identities() -> MaterializeResult[None]:
+        """Which source belongs to which profile, and since when in the log."""
+        with workspace.warehouse() as connection:
+            workspace.current(connection)
+            found = update_identities(connection)
+            return MaterializeResult(metadata={**table_metadata(connection, "identities"), "added": found.added})
+
+    return identities
+
+
+def _profiles(workspace: Workspace) -> AssetsDefinition:
+    @asset(
+        key=_key(workspace, "profiles"),
+        deps=[_key(workspace, "events"), _key(workspace, "identities")],
+        group_name="base",
+        kinds={"duckdb"},
+        pool=POOL,
+    )
+    def profiles() -> MaterializeResult[None]:
+        """Everybody with an event from outside: identifiers, first and last sight, attributes."""
+        with workspace.warehouse() as connection:
+            build_profiles(connection, workspace.checked, workspace.current(connection))
+            shown = ("profile_id", "first_seen_at", "last_seen_at", "events")
+            return MaterializeResult(metadata=table_metadata(connection, "profiles", shown))
+
+    return profiles
+
+
+def _aggregates(workspace: Workspace) -> AssetsDefinition:
+    @asset(
+        key=_key(workspace, "aggregates"),
+        deps=[_key(workspace, "events"), _key(workspace, "identities"), _key(workspace, "profiles")],
+        group_name="base",
+        kinds={"duckdb"},
+        pool=POOL,
+    )
+    def aggregates() -> MaterializeResult[None]:
+        """Every count, sum and instant that the definitions read, in one pass per event name."""
+        with workspace.warehouse() as connection:
+            refresh = workspace.current(connection)
+            statement = build_aggregates(connection, workspace.checked, refresh)
+            align_values(connection, workspace.checked, refresh)
+            return MaterializeResult(metadata=table_metadata(connection, "aggregates", ("*",), statement))
+
+    return aggregates
+
+
+def _values(workspace: Workspace) -> AssetsDefinition:
+    specs = [_value_spec(workspace, value) for value in workspace.checked.values.values()]
+
+    @multi_asset(name="values", specs=specs, can_subset=True, pool=POOL)
+    def values(context: AssetExecutionContext) -> Iterator[MaterializeResult[None]]:
+        """All selected traits and segments in one pass."""
+        chosen = [spec.key for spec in specs if spec.key in context.selected_asset_keys]
+        with workspace.warehouse() as connection:
+            refresh = workspace.current(connection)
+            build_values(connection, workspace.checked, [key.path[-1] for key in chosen], refresh)
+            for key in chosen:
+                yield MaterializeResult(
+                    asset_key=key, metadata=value_metadata(connection, workspace.checked, key.path[-1])
+                )
+
+    return values
+
+
+def _value_spec(workspace: Workspace, value: CheckedValue) -> AssetSpec:
+    catalog = workspace.checked.catalog
+    owner = {d.key: d.owner for d in catalog.traits} | {d.key: d.owner for d in catalog.segments}
+    group, _ = value_path(value)
+    referred = [_key(workspace, *value_path(workspace.checked.values[name])) for name in value.references]
+    return AssetSpec(
+        _key(workspace, *value_path(value)),
+        deps=[_key(workspace, "aggregates"), _key(workspace, "profiles"), *referred],
+        description=definition_description(described(workspace.checked)[value.key], value.text),
+        group_name=group,
+        owners=owners(owner[value.key]),
+        tags={"tinycdp/kind": value.kind, "tinycdp/type": value.type},
+        kinds={"duckdb"},
+    )
+
+
+def _export(workspace: Workspace, export: Export) -> AssetsDefinition:
+    traits = [_key(workspace, "traits", trait.key) for trait in workspace.checked.catalog.traits]
+
+    @asset(
+        key=_key(workspace, "exports", export.name),
+        deps=[_key(workspace, "segments", export.segment), _key(workspace, "profiles"), *traits],
+        description=export.description or f"Members of the segment `{export.segment}` as a file.",
+        group_name="exports",
+        kinds={export.format},
+        pool=POOL,
+    )
+    def audience_file() -> MaterializeResult[None]:
+        with workspace.warehouse() as connection:
+            plan = plan_audience(connection, export, workspace.current(connection))
+            return MaterializeResult(
+                metadata=file_metadata(write_audience(connection, plan, workspace.settings.home.exports))
+            )
+
+    return audience_file
+
+
+def _online_snapshot(workspace: Workspace) -> AssetsDefinition:
+    @asset(
+        key=_key(workspace, "online_snapshot"),
+        deps=[_key(workspace, "aggregates"), _key(workspace, "profiles"), *value_keys(workspace)],
+        group_name="publication",
+        kinds={"redis"},
+        pool=POOL,
+    )
+    def online_snapshot() -> MaterializeResult[None]:
+        """The state of every profile, the definitions and the API keys, in the online store for decisions."""
+        project, document = workspace.settings.project, workspace.checked.catalog.to_document()
+        with workspace.warehouse() as connection, workspace.online() as client:
+            refresh = workspace.current(connection)
+            states = read_states(connection, workspace.checked, refresh)
+            published = publish_states(client, project, workspace.snapshot(refresh), states)
+            publish_catalog(client, project, workspace.catalog_version, document)
+            publish_keys(client, project, workspace.key_kinds())
+            return MaterializeResult(metadata={"dagster/row_count": published, **refresh_metadata(refresh)})
+
+    return online_snapshot
+
+
+def _analytics_db(workspace: Workspace) -> AssetsDefinition:
+    exports = [_key(workspace, "exports", export.name) for export in workspace.checked.catalog.exports]
+
+    @asset(
+        key=_key(workspace, "analytics_db"),
+        deps=[_key(workspace, "online_snapshot"), *value_keys(workspace), *exports],
+        group_name="publication",
+        kinds={"duckdb"},
+        pool=POOL,
+    )
+    def analytics_db() -> MaterializeResult[None]:
+        """All tables, commented, as a read-only DuckDB file that is replaced by rename."""
+        target = workspace.settings.home.analytics
+        with workspace.warehouse() as connection:
+            refresh = workspace.current(connection)
+            comment_tables(connection, workspace.checked)
+            finish_refresh(connection, refresh, workspace.now_ms())
+            size = publish_analytics(connection, target)
+            return MaterializeResult(metadata={"path": str(target), "bytes": size, **refresh_metadata(refresh)})
+
+    return analytics_db

@@ -1,0 +1,58 @@
+"""Asset checks: cheap ones in SQL, and one suite of Great Expectations."""
+
+from dagster import AssetCheckResult, AssetChecksDefinition, asset_check
+
+from pipelines.assets import POOL
+from pipelines.naming import asset_key
+from pipelines.workspace import Workspace
+from warehouse.columns import count
+from warehouse.database import connect
+from warehouse.refresh import use_project
+
+_REPEATED_EVENTS = "SELECT count(*) - count(DISTINCT event_id) FROM events"
+_INCOMPLETE_PROFILES = """
+SELECT count(*) FROM profiles LEFT JOIN traits USING (profile_id) LEFT JOIN aggregates USING (profile_id)
+WHERE traits.profile_id IS NULL OR aggregates.profile_id IS NULL
+"""
+
+
+def all_checks(workspace: Workspace) -> list[AssetChecksDefinition]:
+    """Every check of the project."""
+    return [_event_ids_unique(workspace), _profiles_expected(workspace), _profiles_complete(workspace)]
+
+
+def _event_ids_unique(workspace: Workspace) -> AssetChecksDefinition:
+    @asset_check(asset=asset_key(workspace.settings.project, "events"), pool=POOL)
+    def event_ids_unique() -> AssetCheckResult:
+        """No event id is in the lake twice."""
+        with workspace.warehouse() as connection:
+            repeated = count(connection, _REPEATED_EVENTS)
+        return AssetCheckResult(passed=repeated == 0, metadata={"repeated": repeated})
+
+    return event_ids_unique
+
+
+def _profiles_expected(workspace: Workspace) -> AssetChecksDefinition:
+    @asset_check(asset=asset_key(workspace.settings.project, "profiles"), pool=POOL)
+    def profiles_expected() -> AssetCheckResult:
+        """Ids are unique, nobody is seen last before first, everybody has an event (Great Expectations)."""
+        # Its import takes seconds: nothing but this check pays for it.
+        from pipelines.expectations import validate_profiles
+
+        with workspace.warehouse() as connection:
+            validation = validate_profiles(connection)
+        return AssetCheckResult(passed=validation.passed, metadata={"failed": list(validation.failed)})
+
+    return profiles_expected
+
+
+def _profiles_complete(workspace: Workspace) -> AssetChecksDefinition:
+    @asset_check(asset=asset_key(workspace.settings.project, "analytics_db"))
+    def profiles_complete() -> AssetCheckResult:
+        """In the published file every profile has its row in `traits` and `aggregates`."""
+        with connect(workspace.settings.home.analytics, read_only=True) as connection:
+            use_project(connection, workspace.settings.project)
+            incomplete = count(connection, _INCOMPLETE_PROFILES)
+        return AssetCheckResult(passed=incomplete == 0, metadata={"incomplete": incomplete})
+
+    return profiles_complete

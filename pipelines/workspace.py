@@ -1,0 +1,113 @@
+"""What the assets work on: one project of one home, and the catalog version that the definitions were made from."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import redis
+
+from dsl.catalog import Catalog
+from dsl.check import CheckedCatalog, check_catalog
+from serving.online.connection import connect as connect_online
+from serving.online.embedded import start
+from serving.online.snapshot import Snapshot
+from warehouse.database import Connection, connect
+from warehouse.exceptions import RefreshError
+from warehouse.refresh import Refresh, begin_refresh, current_refresh, open_project
+from warehouse.registry import Registry
+from warehouse.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A project as one load of the definitions sees it.
+
+    Attributes:
+        catalog_version: the current version at that moment; 0 when there was none.
+        checked: that version; empty when there was none.
+    """
+
+    settings: Settings
+    catalog_version: int
+    checked: CheckedCatalog
+
+    @contextmanager
+    def registry(self) -> Iterator[Registry]:
+        """The registry of the home."""
+        with Registry(self.settings.registry_url) as registry:
+            yield registry
+
+    @contextmanager
+    def warehouse(self) -> Iterator[Connection]:
+        """`warehouse.duckdb`, in the project's schema; one process at a time."""
+        with connect(self.settings.home.warehouse) as connection:
+            open_project(connection, self.settings.project)
+            yield connection
+
+    @contextmanager
+    def online(self) -> Iterator[redis.Redis]:
+        """The online store; the embedded one is started if it does not run."""
+        client = connect_online(self.settings.redis_url or start(self.settings.home.valkey))
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def begin(self, connection: Connection) -> Refresh:
+        """A new refresh over everything that has landed.
+
+        Raises:
+            RefreshError: the registry's current catalog is another one by now.
+        """
+        with self.registry() as registry:
+            project = registry.project(self.settings.project)
+            current = registry.current_catalog(project.key)
+            if (current[0] if current else 0) != self.catalog_version:
+                raise RefreshError("the definitions have changed since they were loaded: reload the code location")
+            now_ms = project.clock.now_ms()
+            return begin_refresh(
+                connection, registry, project, self.settings.home.lake, self.checked, self.catalog_version, now_ms
+            )
+
+    def current(self, connection: Connection) -> Refresh:
+        """The refresh that a run continues.
+
+        Raises:
+            RefreshError: there is none, or it was of other definitions.
+        """
+        refresh = current_refresh(connection)
+        if refresh.catalog_version != self.catalog_version:
+            raise RefreshError(
+                f"the tables are of version {refresh.catalog_version} of the definitions, and {self.catalog_version} "
+                "is loaded: refresh everything"
+            )
+        return refresh
+
+    def now_ms(self) -> int:
+        """The project's now."""
+        with self.registry() as registry:
+            return registry.project(self.settings.project).clock.now_ms()
+
+    def snapshot(self, refresh: Refresh) -> Snapshot:
+        """The refresh as the online store announces it."""
+        with self.registry() as registry:
+            project = registry.project(self.settings.project)
+        return Snapshot(refresh.cut, refresh.t_ms, refresh.catalog_version, project.clock_offset_ms, project.timezone)
+
+    def key_kinds(self) -> dict[str, str]:
+        """Hex SHA-256 of each API key that works -> its kind."""
+        with self.registry() as registry:
+            return {key.digest: key.kind for key in registry.keys(self.settings.project) if key.is_active}
+
+
+def load_workspace(settings: Settings) -> Workspace:
+    """The settings' project with its current catalog; a home without any still loads, with an empty catalog."""
+    empty = Workspace(settings, 0, check_catalog(Catalog()))
+    if not settings.home.registry.exists():
+        return empty
+    with Registry(settings.registry_url) as registry:
+        current = registry.current_catalog(settings.project)
+    if current is None:
+        return empty
+    version, document = current
+    return Workspace(settings, version, check_catalog(Catalog.from_document(document)))

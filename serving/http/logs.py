@@ -1,0 +1,80 @@
+"""Logs: one JSON object a line on stderr, with the id of the request.
+
+No line may hold a key, an e-mail address or an identifier: lines name routes, never paths, queries or messages of
+exceptions.
+"""
+
+import sys
+import traceback
+from types import TracebackType
+from typing import Any
+
+import msgspec
+import structlog
+
+_FRAMES_LOGGED = 12
+_SHARED: list[structlog.types.Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+]
+
+
+def configure_logs(level: str) -> None:
+    """Make structlog write JSON lines from `level` up: `debug`, `info`, `warning`, `error`."""
+    structlog.configure(
+        processors=[*_SHARED, structlog.processors.JSONRenderer(serializer=_json_line)],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.BytesLoggerFactory(file=sys.stderr.buffer),
+        cache_logger_on_first_use=True,
+    )
+
+
+def server_log_config() -> dict[str, Any]:
+    """Configuration of the standard library's logging, so that the server's own lines look the same."""
+    formatter = {"()": "structlog.stdlib.ProcessorFormatter", "processors": _server_processors()}
+    formatter["foreign_pre_chain"] = list(_SHARED)
+    handler = {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": "json"}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"json": formatter},
+        "handlers": {"stderr": handler},
+        "root": {"handlers": ["stderr"], "level": "WARNING"},
+        "loggers": {"_granian": {"handlers": ["stderr"], "level": "INFO", "propagate": False}},
+    }
+
+
+def fault_fields(error: BaseException) -> dict[str, object]:
+    """What a log may say of an exception: its type and where it was raised, innermost last.
+
+    Not its message: that may hold what the request said.
+    """
+    innermost = traceback.extract_tb(error.__traceback__)[-_FRAMES_LOGGED:]
+    frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in innermost]
+    return {"error_type": type(error).__name__, "frames": frames}
+
+
+def _without_messages(_: object, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    # The server puts tracebacks, with messages, below the first line of its text; ours are logged by `fault_fields`.
+    event["event"] = str(event["event"]).partition("\n")[0]
+    match event.pop("exc_info", None):
+        case (_, BaseException() as error, TracebackType() | None):
+            event.update(fault_fields(error))
+    return event
+
+
+def _server_processors() -> list[structlog.types.Processor]:
+    return [
+        _without_messages,
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.JSONRenderer(serializer=_json_text),
+    ]
+
+
+def _json_line(event: object, **_: object) -> bytes:
+    return msgspec.json.encode(event, enc_hook=repr)
+
+
+def _json_text(event: object, **_: object) -> str:
+    return _json_line(event).decode()

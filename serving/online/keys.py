@@ -1,0 +1,71 @@
+"""Names of a project's keys: the one place that writes them.
+
+Every key carries the hash tag `{<project>}`, so that one script is atomic over all of them, in a cluster too.
+"""
+
+import re
+from dataclasses import dataclass
+
+_GLOB = re.compile(r"([*?\[\]\\^])")
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one project.
+
+    >>> Keys("default").ident("user:208")
+    '{default}:ident:user:208'
+    """
+
+    project: str
+
+    @property
+    def seq(self) -> str:
+        """Counter: the highest `seq` ever given."""
+        return self._key("seq")
+
+    @property
+    def api_keys(self) -> str:
+        """Hash: hex SHA-256 of a key -> its kind."""
+        return self._key("apikeys")
+
+    @property
+    def catalog_current(self) -> str:
+        """Number of the catalog version that decisions use."""
+        return self._key("catalog:current")
+
+    def catalog(self, version: int) -> str:
+        """Document of one catalog version."""
+        return self._key(f"catalog:{version}")
+
+    @property
+    def snapshot(self) -> str:
+        """What the newest finished publication is of."""
+        return self._key("snapshot")
+
+    @property
+    def publishing(self) -> str:
+        """Hash `cut`, `as_of`: the newest publication that has begun, finished or not."""
+        return self._key("publishing")
+
+    @property
+    def states(self) -> str:
+        """What the keys of all states begin with."""
+        return self._key("state:")
+
+    def state(self, profile_id: str) -> str:
+        """State of one profile as of a snapshot."""
+        return self.states + profile_id
+
+    def ident(self, identifier: str) -> str:
+        """Profile id of an identifier, which is written `<kind>:<value>`."""
+        return self._key(f"ident:{identifier}")
+
+    @property
+    def pattern(self) -> str:
+        """Glob for SCAN that matches the keys of this project and no others."""
+        escaped = _GLOB.sub(r"\\\1", self.project)
+        return f"{{{escaped}}}:*"
+
+    def _key(self, name: str) -> str:
+        return f"{{{self.project}}}:{name}"

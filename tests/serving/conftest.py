@@ -1,0 +1,34 @@
+"""One API for the tests of a module, over a published world."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from serving.online import connect
+from tests.serving.api import Api, running_api
+from tests.serving.world import World, publish
+
+
+@pytest.fixture(scope="module")
+def world(valkey_url: str) -> World:
+    """A published project."""
+    client = connect(valkey_url)
+    try:
+        return publish(client, f"world-{uuid4().hex[:12]}")
+    finally:
+        client.close()
+
+
+@pytest.fixture(scope="module")
+def api(world: World, valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """The API of that project."""
+    log = tmp_path_factory.mktemp("api") / "log"
+    with running_api(log, REDIS_URL=valkey_url, PROJECT=world.project) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def ask(world: World) -> dict[str, str]:
+    """Headers with a read key."""
+    return {"authorization": f"Bearer {world.keys['read']}"}

@@ -1,0 +1,130 @@
+"""The command line: what it prints, what it refuses, and how."""
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from tests.tinycdp.conftest import ROOT, Shell
+from tinycdp.cli import app
+
+BROKEN = """\
+attributes: {country: string}
+traits:
+  - key: spend
+    expression: events.purchase.sum_30d(amount)
+segments:
+  - key: nordic
+    expression: profile.counrty in ["NO", "SE"]
+  - key: rich
+    expression: spend >= "100"
+  - key: cut
+    expression: spend >=
+"""
+
+
+def test_help_loads_none_of_the_heavy_libraries() -> None:
+    """`--help` is instant: no engine, no Dagster, no web framework is imported for it."""
+    code = (
+        "import sys; sys.argv = ['tinycdp', '--help']\n"
+        "try:\n    from tinycdp.cli import main; main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'duckdb', 'polars', 'dagster', 'fastapi', 'sqlglot', 'sqlalchemy', 'redis'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_every_command_has_an_example_in_its_help() -> None:
+    """Whoever asks a command for help sees how it is called."""
+    group = typer.main.get_group(app)
+    commands = {**group.commands, **{f"keys {name}": c for name, c in group.commands["keys"].commands.items()}}  # type: ignore[attr-defined]  # `keys` is a group
+    del commands["keys"]
+    lacking = [name for name, command in commands.items() if f"`tinycdp {name}" not in (command.help or "")]
+    assert lacking == []
+
+
+def test_broken_definitions_are_drawn_and_nothing_changes(shell: Shell, tmp_path: Path) -> None:
+    """All mistakes of a folder are drawn at once with their places; exit code 1; the catalog stays as it was."""
+    folder = tmp_path / "definitions"
+    folder.mkdir()
+    (folder / "all.yaml").write_text(BROKEN)
+    for command in ("check", "apply"):
+        done = shell.run(command, str(folder))
+        assert done.returncode == 1
+        assert done.stdout == ""
+        assert done.stderr.count("error[") == 3
+        assert "all.yaml:7:25" in done.stderr
+        assert "the nearest attribute is `profile.country` (string)" in done.stderr
+        assert "expected `number`, found `string`" in done.stderr
+        assert "Traceback" not in done.stderr
+    found = json.loads(shell.run("check", str(folder), "--json").stdout)
+    assert [d["line"] for d in found["diagnostics"]] == [11, 7, 9]
+    assert not shell.home.exists()
+
+
+def test_the_shop_s_definitions_pass(shell: Shell) -> None:
+    """`check` on the demo's definitions says how many there are and exits with 0."""
+    found = shell.json("check", "examples/shop")
+    assert found["ok"] is True
+    assert (found["traits"] >= 12, found["segments"] >= 8, found["flags"] >= 4) == (True, True, True)
+
+
+def test_applying_twice_makes_one_version(shell: Shell) -> None:
+    """The same definitions again are the same version."""
+    assert [shell.json("apply", "examples/shop")["created"] for _ in range(2)] == [True, False]
+
+
+def test_keys_are_shown_once_and_end_when_revoked(shell: Shell) -> None:
+    """A key's text is in the answer of `create` and nowhere else; a revoked one is listed as such."""
+    made = shell.json("keys", "create", "--kind", "read", "--label", "site")
+    assert made["key"].startswith("tcdp_r_")
+    shell.json("keys", "revoke", str(made["id"]))
+    listed = shell.run("keys", "list", "--json").stdout
+    assert made["key"] not in listed
+    assert [(key["label"], key["state"]) for key in json.loads(listed)["keys"]] == [("site", "revoked")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (("keys", "create", "--kind", "reed"), 2, "`reed` is no kind of key: use"),
+        (("check", "no/such/folder"), 1, "no/such/folder"),
+        (("demo", "--sample", "0"), 2, "above 0"),
+        (("segments",), 1, "run `tinycdp refresh` first"),
+        (("sql", "events.purchase.sum(amount"), 1, "error["),
+        (("decide", "x", "--profile", "1", "--context", "[1]"), 2, "takes a JSON object"),
+        (("export", "vip", "--to", "vip.xls"), 2, "ends in neither .csv nor .parquet"),
+    ],
+)
+def test_wrong_use_is_answered_by_a_sentence(shell: Shell, arguments: tuple[str, ...], code: int, sentence: str) -> None:
+    """What people can mend is said on stderr, without a traceback, with the right exit code."""
+    done = shell.run(*arguments)
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode == code
+
+
+def test_a_port_in_use_is_said_in_one_sentence(shell: Shell) -> None:
+    """`serve` on a taken port says which port and what to do."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = shell.run("serve", "--port", str(port))
+    assert done.returncode == 1
+    assert f"port {port} of 127.0.0.1 is in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unreachable_redis_is_said_in_one_sentence(tmp_path: Path) -> None:
+    """A `TINYCDP_REDIS_URL` where nobody answers ends the demo with a sentence that names it."""
+    shell = Shell(tmp_path / "home", {"TINYCDP_REDIS_URL": "redis://127.0.0.1:9/0"})
+    done = shell.run("demo", "--sample", "0.01", "--seed", "1")
+    assert done.returncode == 1
+    assert "127.0.0.1:9" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,338 @@
+"""Refresh: from the lake to the tables, by hand-computed figures."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsl.catalog import Catalog, Segment, Trait
+from dsl.check import CheckedCatalog, check_catalog
+from dsl.evaluate import Evaluation
+from dsl.identifiers import profile_id
+from dsl.state import Value
+from tests.warehouse.small_shop import CATALOG, DAY_MS, EVENTS, NOW_MS, SmallShop, event, open_shop
+from warehouse.aggregates import build_aggregates
+from warehouse.database import Connection, connect
+from warehouse.exceptions import RefreshError
+from warehouse.identities import update_identities
+from warehouse.profiles import build_profiles
+from warehouse.refresh import Refresh, begin_refresh, current_refresh, finish_refresh, open_project
+from warehouse.snapshot import read_states
+from warehouse.values import align_values, build_values, segment_sizes
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A small shop and its open warehouse."""
+
+    shop: SmallShop
+    connection: Connection
+
+    def begin(self, checked: CheckedCatalog, now_ms: int = NOW_MS) -> Refresh:
+        """A refresh with everything before traits and segments."""
+        shop = self.shop
+        refresh = begin_refresh(self.connection, shop.registry, shop.project, shop.home.lake, checked, 1, now_ms)
+        update_identities(self.connection)
+        self.build_base(checked, refresh)
+        return refresh
+
+    def build_base(self, checked: CheckedCatalog, refresh: Refresh) -> None:
+        """Profiles and aggregates."""
+        build_profiles(self.connection, checked, refresh)
+        build_aggregates(self.connection, checked, refresh)
+
+    def run(self, checked: CheckedCatalog, now_ms: int = NOW_MS, keys: Sequence[str] | None = None) -> Refresh:
+        """A whole refresh; `keys` are the traits and segments that are computed, all by default."""
+        refresh = self.begin(checked, now_ms)
+        build_values(self.connection, checked, checked.order if keys is None else keys, refresh)
+        finish_refresh(self.connection, refresh, now_ms)
+        return refresh
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        """What a statement gives."""
+        return self.connection.execute(statement).fetchall()
+
+    def by_user(self, table: str, column: str) -> dict[str, Any]:
+        """A column of a table of profiles, by user id."""
+        join = "" if table == "profiles" else f"JOIN {table} USING (profile_id)"
+        return dict(self.rows(f"SELECT user_id, {column} FROM profiles {join} ORDER BY user_id"))
+
+    def members(self, segment: str) -> list[str]:
+        """User ids of a segment's members."""
+        found = self.rows(
+            f"SELECT user_id FROM segment_members JOIN profiles USING (profile_id) WHERE segment = '{segment}' ORDER BY 1"
+        )
+        return [user for (user,) in found]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """A warehouse over all events of the small shop, nothing computed yet."""
+    shop = open_shop(tmp_path / "home")
+    shop.land(*EVENTS)
+    with connect(shop.home.warehouse) as connection:
+        yield Bench(shop, connection)
+
+
+CHECKED = check_catalog(CATALOG)
+
+
+def test_refresh_is_of_the_cut_and_the_projects_now(bench: Bench) -> None:
+    """A refresh knows everything that has landed, at the project's now and its local day."""
+    refresh = bench.run(CHECKED)
+    assert Refresh(1, len(EVENTS), NOW_MS, 20543, 1) == refresh
+    assert refresh == current_refresh(bench.connection)
+    assert [(11, 5, 5)] == bench.rows("SELECT events, profiles, members FROM refreshes WHERE finished_at IS NOT NULL")
+
+
+def test_instant_is_later_than_every_event(bench: Bench) -> None:
+    """An event that lies ahead of the clock moves t to the millisecond after it."""
+    bench.shop.land(event("ahead", "ann", -0.5, amount=7), received_at_ms=NOW_MS + DAY_MS)
+    refresh = bench.run(CHECKED)
+    assert NOW_MS + DAY_MS // 2 + 1 == refresh.t_ms
+    assert 4 == bench.by_user("traits", "orders")["ann"]
+
+
+def test_traits_are_the_figures_of_the_shop(bench: Bench) -> None:
+    """Each trait is a typed column: counts whole, money exact, missing NULL."""
+    bench.run(CHECKED)
+    assert {"ann": 3, "bob": 1, "cem": 1, "dee": 0, "eva": 0} == bench.by_user("traits", "orders")
+    spend = bench.by_user("traits", "spend")
+    assert [Decimal(120), Decimal(20), Decimal(500), Decimal(0), Decimal(0)] == list(spend.values())
+    assert Decimal(60) == bench.by_user("traits", "spend_30d")["ann"]
+    assert Decimal(40) == bench.by_user("traits", "average_order")["ann"]
+    assert {"ann": "premium", "bob": "premium", "cem": None, "dee": None, "eva": "free"} == bench.by_user(
+        "traits", "plan"
+    )
+
+
+def test_local_days_are_the_projects(bench: Bench) -> None:
+    """Two purchases of one New York evening are one active day, though midnight in UTC lies between them."""
+    bench.run(CHECKED)
+    assert 1 == bench.by_user("traits", "active_days_14d")["ann"]
+
+
+def test_attributes_are_the_last_write_of_each(bench: Bench) -> None:
+    """Of each attribute the write with the latest ts wins, whenever it arrived; null unsets; numbers stay exact."""
+    bench.shop.land(event("late", "ann", 85, "identify", attributes='{"plan": "basic", "age": 1, "city": "Oslo"}'))
+    bench.run(CHECKED)
+    attributes = bench.by_user("profiles", "attributes")
+    assert '{"plan":"premium","age":31.5,"city":"Oslo","vip":true}' == attributes["ann"]
+    assert '{"plan":"premium","age":12345678901.123456,"tags":["a",1]}' == attributes["bob"]
+    assert "{}" == attributes["dee"]
+
+
+def test_attributes_are_columns_for_analysts(bench: Bench) -> None:
+    """An attribute is a column of its type; one of several types is a column of JSON text."""
+    bench.run(CHECKED)
+    assert Decimal("31.5") == bench.by_user("profiles", "a_age")["ann"]
+    assert {"ann": "true", "bob": None, "cem": None, "dee": None, "eva": '"yes"'} == bench.by_user("profiles", "a_vip")
+    assert '["a",1]' == bench.by_user("profiles", "a_tags")["bob"]
+
+
+def test_attributes_that_differ_in_case_only_are_two_columns(bench: Bench) -> None:
+    """DuckDB takes names for one that differ in case only: the second column gets a number."""
+    bench.shop.land(event("case", "ann", 1, "identify", attributes='{"Plan": 7}'))
+    bench.run(CHECKED)
+    assert [("a_Plan",), ("a_plan_2",)] == bench.rows(
+        "SELECT column_name FROM duckdb_columns() WHERE table_name = 'profiles' AND column_name ILIKE 'a\\_plan%' "
+        "ESCAPE '\\' ORDER BY 1"
+    )
+
+
+def test_universe_is_who_was_seen_from_outside(bench: Bench) -> None:
+    """An identify makes a profile; a system event does not."""
+    bench.run(CHECKED)
+    seen = bench.by_user("profiles", "events")
+    assert {"ann": 5, "bob": 2, "cem": 1, "dee": 1, "eva": 1} == seen
+    assert [(profile_id("user:ann"), ["user:ann"])] == bench.rows(
+        "SELECT profile_id, identifiers FROM profiles WHERE user_id = 'ann'"
+    )
+
+
+def test_sources_keep_their_profile(bench: Bench) -> None:
+    """A refresh adds the sources that are new and leaves the others as they are."""
+    bench.run(CHECKED)
+    before = bench.rows("SELECT * FROM identities ORDER BY source_id")
+    bench.shop.land(event("new", "abe", 1, amount=3))
+    bench.run(CHECKED)
+    after = bench.rows("SELECT * FROM identities ORDER BY source_id")
+    assert [("user:abe", profile_id("user:abe"), 12, None)] == [row for row in after if row not in before]
+    assert set(before) <= set(after)
+
+
+def test_profile_is_the_merge_of_its_sources(bench: Bench) -> None:
+    """With two sources in one profile its events add up, and the newest write of an attribute wins over both."""
+    refresh = bench.begin(CHECKED)
+    ann, eva = profile_id("user:ann"), profile_id("user:eva")
+    bench.connection.execute("UPDATE identities SET profile_id = ? WHERE source_id = 'user:eva'", [ann])
+    bench.build_base(CHECKED, refresh)
+    build_values(bench.connection, CHECKED, CHECKED.order, refresh)
+    assert [(["user:ann", "user:eva"], 6, '{"plan":"free","age":31.5,"vip":"yes"}')] == bench.rows(
+        f"SELECT identifiers, events, attributes FROM profiles WHERE profile_id = '{ann}'"
+    )
+    assert [] == bench.rows(f"SELECT * FROM traits WHERE profile_id = '{eva}'")
+    assert [] == bench.members("vip")
+
+
+def test_segments_have_members_and_sizes(bench: Bench) -> None:
+    """A segment is the profiles for which it holds; its size is a share of all profiles."""
+    bench.run(CHECKED)
+    assert (["ann", "bob", "cem"], ["ann"], ["cem"], []) == tuple(
+        bench.members(key) for key in ("buyers", "vip", "lapsed", "nobody")
+    )
+    sizes = bench.rows("SELECT segment, members, share, entered, exited FROM segment_sizes ORDER BY segment")
+    assert [
+        ("buyers", 3, 0.6, 3, 0),
+        ("lapsed", 1, 0.2, 1, 0),
+        ("nobody", 0, 0.0, 0, 0),
+        ("vip", 1, 0.2, 1, 0),
+    ] == sizes
+
+
+def test_who_stays_keeps_the_instant_of_entering(bench: Bench) -> None:
+    """At the next refresh members keep `since`, new ones get its instant, and sizes say who entered and left."""
+    bench.run(CHECKED)
+    later = NOW_MS + 40 * DAY_MS
+    bench.shop.land(event("back", "cem", -39, amount=9), received_at_ms=later)
+    bench.run(CHECKED, later)
+    since = dict(
+        bench.rows(
+            "SELECT user_id, since_ms FROM segment_members JOIN profiles USING (profile_id) WHERE segment = 'lapsed'"
+        )
+    )
+    assert {"ann": later, "bob": later} == since
+    newest = segment_sizes(bench.connection, "lapsed")[-1]
+    assert (2, 2, 1) == (newest.members, newest.entered, newest.exited)
+    assert {NOW_MS} == {ms for (ms,) in bench.rows("SELECT since_ms FROM segment_members WHERE segment = 'buyers'")}
+
+
+def test_part_changes_only_what_is_selected(bench: Bench) -> None:
+    """Computing some traits and segments leaves the columns, members and sizes of the others."""
+    bench.run(CHECKED)
+    later = NOW_MS + 40 * DAY_MS
+    bench.run(CHECKED, later, ["spend_30d", "vip"])
+    assert Decimal(0) == bench.by_user("traits", "spend_30d")["ann"]
+    assert 1 == bench.by_user("traits", "active_days_14d")["ann"]
+    assert ["cem"] == bench.members("lapsed")
+    assert (1, 2) == tuple(len(segment_sizes(bench.connection, key)) for key in ("lapsed", "vip"))
+
+
+def test_repeated_within_one_refresh_changes_nothing(bench: Bench) -> None:
+    """A segment that is computed twice in one refresh has one size, with the changes of both."""
+    refresh = bench.run(CHECKED)
+    before = bench.rows("SELECT * FROM segment_sizes ORDER BY segment")
+    build_values(bench.connection, CHECKED, ["buyers", "vip"], refresh)
+    assert before == bench.rows("SELECT * FROM segment_sizes ORDER BY segment")
+
+
+def test_what_the_catalog_drops_is_gone(bench: Bench) -> None:
+    """Traits and segments that are no longer defined leave every table, and new ones come in."""
+    bench.run(CHECKED)
+    catalog = Catalog(traits=(Trait("visits", "events.visit.count"),), segments=(Segment("visitors", "visits > 0"),))
+    bench.run(check_catalog(catalog))
+    assert [("profile_id",), ("visits",)] == bench.rows(
+        "SELECT column_name FROM duckdb_columns() WHERE table_name = 'traits' ORDER BY column_index"
+    )
+    assert [("visitors",)] == bench.rows("SELECT DISTINCT segment FROM segment_members")
+    assert [("visitors",)] == bench.rows("SELECT DISTINCT segment FROM segment_sizes")
+    assert [("visits",), ("visitors",)] == bench.rows("SELECT key FROM definitions")
+
+
+def test_profiles_have_a_row_before_their_traits_are_computed(bench: Bench) -> None:
+    """A new profile, and a new trait, are NULL in `traits` until the trait is computed; others keep their values."""
+    bench.run(CHECKED)
+    bench.shop.land(event("new", "abe", 1, amount=3))
+    grown = check_catalog(replace(CATALOG, traits=(*CATALOG.traits, Trait("visits", "events.visit.count"))))
+    refresh = bench.begin(grown)
+    align_values(bench.connection, grown, refresh)
+    assert {"abe": None, "ann": 3, "bob": 1, "cem": 1, "dee": 0, "eva": 0} == bench.by_user("traits", "orders")
+    assert {None} == set(bench.by_user("traits", "visits").values())
+
+
+def test_later_events_do_not_enter_a_refresh_that_has_begun(bench: Bench) -> None:
+    """Whatever lands while a refresh runs is after its cut."""
+    refresh = bench.begin(CHECKED)
+    bench.shop.land(event("meanwhile", "ann", 1, amount=1000))
+    bench.build_base(CHECKED, refresh)
+    build_values(bench.connection, CHECKED, CHECKED.order, refresh)
+    assert Decimal(120) == bench.by_user("traits", "spend")["ann"]
+
+
+def test_states_evaluate_to_what_the_tables_hold(bench: Bench) -> None:
+    """For every profile the state that is published gives the very values that SQL computed."""
+    refresh = bench.run(CHECKED)
+    columns = [key for key in CHECKED.order if CHECKED.values[key].kind == "trait"]
+    states = {state.profile_id: state for state, _ in read_states(bench.connection, CHECKED, refresh)}
+    tables = bench.rows(f"SELECT profile_id, {', '.join(columns)} FROM traits")
+    assert {row[0] for row in tables} == set(states)
+    for profile, *values in tables:
+        evaluation = Evaluation(CHECKED, states[profile])
+        assert values == [_shown(evaluation.definition(key), key) for key in columns]
+    for key in ("buyers", "vip", "lapsed", "nobody"):
+        holding = {profile for profile, state in states.items() if Evaluation(CHECKED, state).definition(key)}
+        assert {p for (p,) in bench.rows(f"SELECT profile_id FROM segment_members WHERE segment = '{key}'")} == holding
+
+
+def _shown(value: Value, key: str) -> object:
+    """A value of the evaluator as the table's column has it."""
+    match CHECKED.values[key].type:
+        case "number" if isinstance(value, int):
+            return Decimal(value) / 1_000_000
+        case "timestamp" if isinstance(value, int):
+            return datetime.fromtimestamp(value / 1000, UTC).replace(tzinfo=None)
+    return value
+
+
+def test_identifiers_go_with_the_states(bench: Bench) -> None:
+    """Each state comes with the identifiers that lead to its profile."""
+    refresh = bench.run(CHECKED)
+    found = {identifiers for _, identifiers in read_states(bench.connection, CHECKED, refresh)}
+    assert {("user:ann",), ("user:bob",), ("user:cem",), ("user:dee",), ("user:eva",)} == found
+
+
+@pytest.mark.parametrize("catalog", [Catalog(), CATALOG], ids=["empty catalog", "catalog"])
+def test_nothing_landed(tmp_path: Path, catalog: Catalog) -> None:
+    """An empty lake gives empty tables, with or without definitions."""
+    shop, checked = open_shop(tmp_path / "home"), check_catalog(catalog)
+    with connect(shop.home.warehouse) as connection:
+        refresh = Bench(shop, connection).run(checked)
+        assert (0, NOW_MS) == (refresh.cut, refresh.t_ms)
+        assert [(0, 0, 0)] == connection.execute("SELECT events, profiles, members FROM refreshes").fetchall()
+        assert [] == list(read_states(connection, checked, refresh))
+        assert {0.0} >= {share for (share,) in connection.execute("SELECT share FROM segment_sizes").fetchall()}
+
+
+def test_empty_catalog_over_events(bench: Bench) -> None:
+    """Without definitions profiles are there all the same."""
+    bench.run(check_catalog(Catalog()))
+    assert 5 == len(bench.rows("SELECT * FROM traits"))
+
+
+def test_part_needs_a_refresh_to_continue(tmp_path: Path) -> None:
+    """Before the first refresh there is nothing that a part could continue."""
+    with connect(tmp_path / "warehouse.duckdb") as connection, pytest.raises(RefreshError, match="refresh everything"):
+        current_refresh(connection)
+
+
+def test_failure_leaves_the_tables_as_they_were(bench: Bench) -> None:
+    """A computation that fails half-way changes nothing."""
+    refresh = bench.run(CHECKED)
+    before = bench.rows("SELECT * FROM segment_members ORDER BY ALL")
+    bench.connection.execute("ALTER TABLE segment_sizes DROP COLUMN exited")
+    with pytest.raises(Exception, match="exited"):
+        build_values(bench.connection, CHECKED, CHECKED.order, replace(refresh, t_ms=refresh.t_ms + 90 * DAY_MS))
+    assert before == bench.rows("SELECT * FROM segment_members ORDER BY ALL")
+
+
+def test_projects_have_schemas_of_their_own(bench: Bench) -> None:
+    """Tables of another project lie in a schema of its name, those of the default one in `main`."""
+    open_project(bench.connection, "shop-2")
+    bench.run(CHECKED)
+    assert [("shop-2", "traits")] == bench.rows(
+        "SELECT schema_name, table_name FROM duckdb_tables() WHERE table_name = 'traits' AND NOT temporary"
+    )

@@ -1,0 +1,5 @@
+"""`python -m tinycdp`."""
+
+from tinycdp.cli import main
+
+main()

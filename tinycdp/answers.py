@@ -1,0 +1,98 @@
+"""Commands that answer: sizes of segments, decisions, files of audiences."""
+
+import json
+from pathlib import Path
+
+from dsl.clock import format_instant
+from dsl.failure import WrongUse
+from tinycdp.output import Output
+from tinycdp.workspace import NothingThere, Workspace
+from warehouse.settings import Settings
+
+SIZES = """
+SELECT segment, members, share, entered, exited
+FROM segment_sizes SEMI JOIN (SELECT max(refresh_id) AS refresh_id FROM segment_sizes) USING (refresh_id)
+ORDER BY members DESC, segment
+"""
+
+
+def run_segments(settings: Settings, output: Output) -> None:
+    """Prints the size of every segment at the last refresh."""
+    rows = segment_sizes(Workspace(settings))
+    names = ("segment", "members", "share", "entered", "exited")
+    output.result({"segments": [dict(zip(names, row, strict=True)) for row in rows]})
+    output.table("segments", ("segment", "members>", "share>", "entered>", "exited>"), with_percent(rows))
+
+
+def segment_sizes(workspace: Workspace) -> list[tuple[str, int, float, int, int]]:
+    """Key, members, share of all profiles (0..1), entered and exited since the refresh before; largest first."""
+    with workspace.analytics() as connection:
+        return [
+            (segment, members, float(share), entered, exited)
+            for segment, members, share, entered, exited in connection.execute(SIZES).fetchall()
+        ]
+
+
+def with_percent(rows: list[tuple[str, int, float, int, int]]) -> list[tuple[object, ...]]:
+    """The rows of `segment_sizes` with shares as people read them."""
+    return [(segment, members, f"{share:.1%}", entered, exited) for segment, members, share, entered, exited in rows]
+
+
+def run_decide(settings: Settings, output: Output, flag: str, profile: str, context: str) -> None:
+    """Asks a flag straight from the online store."""
+    from dsl.catalog import Catalog
+    from dsl.check import check_catalog
+    from dsl.numbers import read_json
+    from serving.decide.decision import decide
+    from serving.online.reading import current_catalog, look_up
+
+    try:
+        brought = read_json(context)
+    except ValueError as error:
+        raise WrongUse(f"--context is not JSON: {error}") from error
+    if not isinstance(brought, dict):
+        raise WrongUse("--context takes a JSON object, such as '{\"amount\": 120}'")
+    who = profile if ":" in profile or len(profile) == 36 else f"user:{profile}"
+    with Workspace(settings).store() as client:
+        document = current_catalog(client, settings.project)
+        if document is None:
+            raise NothingThere("no definitions are published yet: run `tinycdp apply DIR`, then `tinycdp refresh`")
+        state = look_up(client, settings.project, who).state
+    decision = decide(check_catalog(Catalog.from_document(document)), flag, state, brought)
+    output.result(
+        {
+            "flag": decision.flag,
+            "allow": decision.allow,
+            "variant": decision.variant,
+            "payload": decision.payload,
+            "reasons": list(decision.reasons),
+            "profileId": state.profile_id,
+            "asOf": format_instant(state.as_of_ms),
+            "asOfSeq": state.as_of_seq,
+        }
+    )
+    output.lines(f"{decision.flag} for {who}: {decision.variant} (allow: {json.dumps(decision.allow)})")
+    for reason in decision.reasons:
+        output.lines(f"  - {reason}")
+
+
+def run_export(settings: Settings, output: Output, segment: str, to: str) -> None:
+    """Writes a segment's members to a file, whole or not at all."""
+    from dsl.catalog import Export
+    from exports.files import write_audience
+    from exports.plan import plan_audience
+    from warehouse.refresh import current_refresh
+
+    target = Path(to) if to else settings.home.exports / f"{segment}.csv"
+    kind = target.suffix.removeprefix(".")
+    if kind not in ("csv", "parquet"):
+        raise WrongUse(f"`{target}` ends in neither .csv nor .parquet, so its format is unknown")
+    with Workspace(settings).analytics() as connection:
+        plan = plan_audience(
+            connection,
+            Export(target.stem, segment, "csv" if kind == "csv" else "parquet"),
+            current_refresh(connection),
+        )
+        written = write_audience(connection, plan, target.parent)
+    output.result({"path": str(target), "rows": written.rows, "bytes": written.size_bytes, "sha256": written.sha256})
+    output.lines(f"{written.rows:,} members of {segment} in {target} ({written.size_bytes:,} bytes)")

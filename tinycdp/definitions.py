@@ -1,0 +1,80 @@
+"""Commands on definitions: check, apply, and the SQL of an expression."""
+
+from pathlib import Path
+
+from dsl.check import CheckedCatalog, check_catalog
+from dsl.clock import Clock, Zone, format_instant, parse_instant
+from dsl.definitions import Loaded, load_directory
+from dsl.failure import WrongUse
+from tinycdp.output import Output
+from tinycdp.workspace import Workspace
+from warehouse.settings import Settings
+
+
+def load_checked(folder: Path) -> tuple[Loaded, CheckedCatalog]:
+    """The definitions in a folder, checked whole.
+
+    Raises:
+        DefinitionError: everything that is wrong with them.
+    """
+    loaded = load_directory(folder)
+    return loaded, check_catalog(loaded.catalog, loaded.sources)
+
+
+def run_check(output: Output, paths: list[str]) -> None:
+    """Checks the folder that holds the paths; names of one file may be used in another, so all are read."""
+    folders = sorted({_folder(path) for path in paths})
+    totals = {"traits": 0, "segments": 0, "flags": 0, "exports": 0, "aggregates": 0}
+    for folder in folders:
+        _, checked = load_checked(folder)
+        for name in ("traits", "segments", "flags", "exports"):
+            totals[name] += len(getattr(checked.catalog, name))
+        totals["aggregates"] += len(checked.aggregates)
+    output.result({"ok": True, "diagnostics": [], **totals})
+    output.lines("ok: " + ", ".join(f"{count} {name}" for name, count in totals.items()))
+
+
+def run_apply(settings: Settings, output: Output, folder: str, timezone: str) -> None:
+    """Writes a new catalog version unless the current one is the same."""
+    loaded, checked = load_checked(_folder(folder))
+    workspace = Workspace(settings)
+    with workspace.registry() as registry:
+        workspace.ensure_project(registry, timezone)
+        version = workspace.apply(registry, loaded.catalog)
+    output.result({"version": version.number, "created": version.created, "aggregates": len(checked.aggregates)})
+    if version.created:
+        output.lines(f"catalog version {version.number} is current; `tinycdp refresh` computes and publishes it")
+    else:
+        output.lines(f"nothing changed: version {version.number} holds the same definitions")
+
+
+def run_sql(settings: Settings, output: Output, expression: str, as_of: str | None) -> None:
+    """Prints the statement of an expression, or of a definition of the current catalog."""
+    from dsl.sql import expression_sql
+
+    clock, zone, cut, checked = _current(settings)
+    try:
+        t_ms = parse_instant(as_of, zone) if as_of else clock.now_ms()
+    except ValueError as error:
+        raise WrongUse(f"--as-of: {error}") from error
+    text = checked.values[expression].text if expression in checked.values else expression
+    statement = expression_sql(text, checked, t_ms, cut, zone.day(t_ms))
+    output.result({"sql": statement, "dialect": "duckdb", "asOf": format_instant(t_ms), "asOfSeq": cut})
+    output.lines(statement)
+
+
+def _current(settings: Settings) -> tuple[Clock, Zone, int, CheckedCatalog]:
+    """Clock, calendar, newest `seq` and catalog of the project; wall time, UTC and nothing for a home not made yet."""
+    if not settings.home.registry.exists():
+        from dsl.catalog import Catalog
+
+        return Clock(0), Zone("UTC"), 0, check_catalog(Catalog())
+    workspace = Workspace(settings)
+    with workspace.registry() as registry:
+        project = workspace.ensure_project(registry)
+        return project.clock, project.zone, registry.max_seq(project.key), workspace.checked(registry)[1]
+
+
+def _folder(path: str) -> Path:
+    given = Path(path)
+    return given if given.is_dir() or given.suffix not in (".yaml", ".yml") else given.parent

@@ -1,0 +1,107 @@
+"""One home, opened: its settings, registry, online store and current catalog, for a command that needs them."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dsl.catalog import Catalog
+from dsl.failure import Failure
+from warehouse.settings import Settings
+
+if TYPE_CHECKING:
+    import redis
+
+    from dsl.check import CheckedCatalog
+    from warehouse.database import Connection
+    from warehouse.records import CatalogVersion, Project
+    from warehouse.registry import Registry
+
+
+class NothingThere(Failure):
+    """A command needs something that an earlier one makes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """What commands share. Everything is opened on demand, so that a command loads only what it uses."""
+
+    settings: Settings
+
+    @contextmanager
+    def registry(self) -> "Iterator[Registry]":
+        """The registry of this home; it is made when absent."""
+        from warehouse.registry import Registry
+
+        self.settings.home.path.mkdir(parents=True, exist_ok=True)
+        with Registry(self.settings.registry_url) as registry:
+            yield registry
+
+    @contextmanager
+    def store(self) -> "Iterator[redis.Redis]":
+        """The online store; the embedded server is started when it does not run, and left running."""
+        from serving.online.connection import connect
+
+        client = connect(self.store_url())
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def store_url(self) -> str:
+        """URL of the online store, which answers from here on if it is the embedded one."""
+        from serving.online import embedded
+
+        return self.settings.redis_url or embedded.start(self.settings.home.valkey)
+
+    def ensure_project(self, registry: "Registry", timezone: str = "UTC", now_ms: int | None = None) -> "Project":
+        """The project of these settings, made when absent.
+
+        Args:
+            timezone: calendar of a project that is made now.
+            now_ms: the instant that the clock of a project that is made now shows; None is wall time.
+        """
+        from warehouse.exceptions import UnknownProject
+
+        try:
+            return registry.project(self.settings.project)
+        except UnknownProject:
+            offset_ms = 0 if now_ms is None else time.time_ns() // 1_000_000 - now_ms
+            return registry.create_project(self.settings.project, timezone, offset_ms)
+
+    def apply(self, registry: "Registry", catalog: Catalog) -> "CatalogVersion":
+        """Makes a checked catalog the current version; one equal to the current is not written again."""
+        return registry.save_catalog(self.settings.project, catalog.to_document(), catalog.digest())
+
+    def checked(self, registry: "Registry") -> "tuple[int, CheckedCatalog]":
+        """Number of the current catalog version, and the catalog; version 0 is an empty one."""
+        from dsl.check import check_catalog
+
+        found = registry.current_catalog(self.settings.project)
+        number, catalog = (found[0], Catalog.from_document(found[1])) if found else (0, Catalog())
+        return number, check_catalog(catalog)
+
+    def publish_keys(self, registry: "Registry", client: "redis.Redis") -> None:
+        """Tells the online store which keys work."""
+        from serving.online.store import publish_keys
+
+        keys = registry.keys(self.settings.project)
+        publish_keys(client, self.settings.project, {key.digest: key.kind for key in keys if key.is_active})
+
+    @contextmanager
+    def analytics(self) -> "Iterator[Connection]":
+        """The published tables, read-only.
+
+        Raises:
+            NothingThere: nothing has been refreshed yet.
+        """
+        from warehouse.database import connect
+
+        path = self.settings.home.analytics
+        if not path.exists():
+            raise NothingThere(f"no tables in {self.settings.home.path} yet: run `tinycdp refresh` first")
+        with connect(path, read_only=True) as connection:
+            if self.settings.project != "default":
+                connection.execute(f"SET schema = '{self.settings.project}'")
+            yield connection

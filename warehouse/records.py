@@ -1,0 +1,105 @@
+"""What the registry knows, as frozen values: projects, keys, catalog versions, files of the lake."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dsl.apikeys import KeyKind
+from dsl.clock import Clock, Zone
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """One customer base with its own log, lake, catalog and keys.
+
+    Attributes:
+        timezone: IANA name; fixed at creation, because local days are stored with the events.
+        clock_offset_ms: wall time minus the project's now; 0 for a project that lives today.
+        created_at_ms: wall time, epoch milliseconds.
+    """
+
+    key: str
+    timezone: str
+    clock_offset_ms: int
+    created_at_ms: int
+
+    @property
+    def clock(self) -> Clock:
+        """The project's own now."""
+        return Clock(self.clock_offset_ms)
+
+    @property
+    def zone(self) -> Zone:
+        """The calendar of the project's days."""
+        return Zone(self.timezone)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key without its text.
+
+    Attributes:
+        digest: hex SHA-256 of the key, which is how it is looked up.
+        created_at_ms: wall time, epoch milliseconds; so is `revoked_at_ms`, None while the key works.
+    """
+
+    id: int
+    project: str
+    kind: KeyKind
+    label: str
+    digest: str
+    created_at_ms: int
+    revoked_at_ms: int | None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the key still works."""
+        return self.revoked_at_ms is None
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key at the only moment when its text is known; `plain` is kept out of `repr` and so out of logs."""
+
+    plain: str = field(repr=False)
+    key: ApiKey
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogVersion:
+    """One immutable version of a project's definitions.
+
+    Attributes:
+        number: 1, 2, 3 ... within the project; the largest is the current one.
+        digest: `Catalog.digest()` of its document.
+        created: True from the call that wrote it; False when it was there before.
+    """
+
+    number: int
+    digest: str
+    created_at_ms: int
+    created: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LakeFile:
+    """One Parquet file of events. Only files that the manifest lists exist.
+
+    Attributes:
+        path: below the lake's folder, with `/`: a home can be moved or restored elsewhere.
+        day: UTC days since 1970-01-01 of every `ts` in the file.
+        seq_lo: smallest `seq` in the file; `seq_hi` the largest (inclusive).
+        columns: typed columns of properties that the file has (`n_amount`, `s_brand`), sorted.
+    """
+
+    project: str
+    path: str
+    day: int
+    seq_lo: int
+    seq_hi: int
+    rows: int
+    size_bytes: int
+    columns: tuple[str, ...]
+
+    def absolute(self, lake: Path) -> Path:
+        """Where the file lies when the lake's folder (`Home.lake`) is `lake`."""
+        return lake / self.path

@@ -1,0 +1,122 @@
+"""The ledger of refreshes: which `(t, cut)` every table of the warehouse is of."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dsl.check import CheckedCatalog
+from warehouse.columns import count, literal, quoted
+from warehouse.database import Connection
+from warehouse.events_view import events_view_sql
+from warehouse.exceptions import RefreshError
+from warehouse.records import Project
+from warehouse.registry import Registry
+
+_CREATE = """
+CREATE TABLE IF NOT EXISTS refreshes (
+    refresh_id BIGINT NOT NULL,
+    cut BIGINT NOT NULL,
+    as_of_ms BIGINT NOT NULL,
+    as_of_at TIMESTAMP NOT NULL,
+    today INTEGER NOT NULL,
+    today_on DATE NOT NULL,
+    catalog_version INTEGER NOT NULL,
+    started_at TIMESTAMP NOT NULL,
+    finished_at TIMESTAMP,
+    events BIGINT,
+    profiles BIGINT,
+    members BIGINT
+)
+"""
+_BEGIN = """
+INSERT INTO refreshes
+SELECT $id, $cut, $t_ms, epoch_ms($t_ms), $today, DATE '1970-01-01' + $today, $version, epoch_ms($now_ms), NULL, NULL,
+    NULL, NULL
+"""
+_FINISH = """
+UPDATE refreshes
+SET finished_at = epoch_ms($now_ms),
+    events = (SELECT count(*) FROM events),
+    profiles = (SELECT count(*) FROM profiles),
+    members = (SELECT count(*) FROM segment_members)
+WHERE refresh_id = $id
+"""
+_CURRENT = """
+SELECT refresh_id, cut, as_of_ms, today, catalog_version FROM refreshes ORDER BY refresh_id DESC LIMIT 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """One computation of all tables: everything in it is of this `(t, cut)`.
+
+    Attributes:
+        refresh_id: 1, 2, 3 … within the project.
+        cut: events with `seq <= cut` are known.
+        t_ms: the instant of the question, epoch milliseconds; events with `ts < t` count.
+        today: local day at `t`, days since 1970-01-01.
+        catalog_version: the definitions; 0 when there are none yet.
+    """
+
+    refresh_id: int
+    cut: int
+    t_ms: int
+    today: int
+    catalog_version: int
+
+
+def open_project(connection: Connection, project: str) -> None:
+    """Unqualified tables are this project's from here on: schema `main` for `default`, else the project's key."""
+    if project != "default":
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(project)}")
+    use_project(connection, project)
+
+
+def use_project(connection: Connection, project: str) -> None:
+    """The same in a database that is read only and has the project's schema."""
+    if project != "default":
+        connection.execute(f"SET schema = {literal(project)}")
+
+
+def begin_refresh(
+    connection: Connection,
+    registry: Registry,
+    project: Project,
+    lake: Path,
+    checked: CheckedCatalog,
+    catalog_version: int,
+    now_ms: int,
+) -> Refresh:
+    """A new row of the ledger over everything that has landed, and the view `events` of it.
+
+    Args:
+        lake: the lake's folder (`Home.lake`).
+        checked: the catalog of that version: the view has every property column that it reads.
+        now_ms: the project's now; `t` is later when an event lies at or after it.
+    """
+    connection.execute(_CREATE)
+    cut = registry.max_seq(project.key)
+    connection.execute(events_view_sql(registry.files(project.key, cut), cut, checked.property_columns, lake))
+    t_ms = count(connection, f"SELECT greatest({now_ms:d}, max(ts_ms) + 1) FROM events")
+    refresh_id = count(connection, "SELECT coalesce(max(refresh_id), 0) + 1 FROM refreshes")
+    refresh = Refresh(refresh_id, cut, t_ms, project.zone.day(t_ms), catalog_version)
+    row = {"id": refresh_id, "cut": cut, "t_ms": t_ms, "today": refresh.today, "version": catalog_version}
+    connection.execute(_BEGIN, {**row, "now_ms": now_ms})
+    return refresh
+
+
+def current_refresh(connection: Connection) -> Refresh:
+    """The newest row of the ledger: a run of some assets only continues with its `(t, cut)`.
+
+    Raises:
+        RefreshError: there was none yet.
+    """
+    connection.execute(_CREATE)
+    rows = connection.execute(_CURRENT).fetchall()
+    if not rows:
+        raise RefreshError("the warehouse is empty: refresh everything once before refreshing a part")
+    return Refresh(*rows[0])
+
+
+def finish_refresh(connection: Connection, refresh: Refresh, now_ms: int) -> None:
+    """The ledger's row gets its end and the number of events, profiles and members."""
+    connection.execute(_FINISH, {"id": refresh.refresh_id, "now_ms": now_ms})

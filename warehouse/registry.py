@@ -1,0 +1,229 @@
+"""The registry: projects, keys, catalog versions and the lake's manifest, shared by all processes of a home."""
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection, RowMapping, Select, Table, func, select
+
+from dsl import apikeys
+from dsl.apikeys import KeyKind
+from dsl.clock import Zone
+from warehouse.exceptions import RegistryError, UnknownProject
+from warehouse.records import ApiKey, CatalogVersion, LakeFile, NewKey, Project
+from warehouse.registry_tables import api_keys, catalog_versions, lake_files, lock_project, open_engine, projects
+
+_PROJECT_KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_VERSION_COLUMNS = (catalog_versions.c.number, catalog_versions.c.digest, catalog_versions.c.created_at_ms)
+
+
+class Registry:
+    """Projects, keys, catalog versions and the lake's manifest; every write is one transaction.
+
+    Any number of processes may hold one. Instants are wall time, epoch milliseconds.
+
+    Raises:
+        UnknownProject: from every method that takes a project and writes, when there is none of that key.
+
+    >>> with Registry("sqlite://") as registry:
+    ...     shop = registry.create_project("shop", timezone="America/New_York")
+    ...     registry.current_catalog("shop"), registry.max_seq("shop"), shop.zone.day(1_514_779_281_000)
+    (None, 0, 17531)
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = open_engine(url)
+        self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give connections back; the registry opens new ones when it is used again."""
+        self._engine.dispose()
+
+    # Projects
+
+    def create_project(self, key: str, timezone: str = "UTC", clock_offset_ms: int = 0) -> Project:
+        """Make a project.
+
+        Args:
+            key: 1 to 63 of `a-z`, `0-9`, `_`, `-`, the first a letter or digit; it names folders and keys of Redis.
+            timezone: IANA name of the zone whose calendar the project's days follow.
+            clock_offset_ms: wall time minus the project's now.
+
+        Raises:
+            RegistryError: the key is taken or not allowed, or there is no such zone.
+        """
+        if not _PROJECT_KEY.fullmatch(key):
+            raise RegistryError(f"project key `{key}` is not allowed: use 1 to 63 of a-z, 0-9, `_` and `-`")
+        try:
+            project = Project(key, Zone(timezone).name, clock_offset_ms, _wall_ms())
+        except ValueError as error:
+            raise RegistryError(str(error)) from None
+        with self._engine.begin() as connection:
+            if lock_project(connection, key):
+                raise RegistryError(f"project `{key}` is there already: choose another key, or delete it first")
+            connection.execute(projects.insert(), _row(projects, project))
+        return project
+
+    def project(self, key: str) -> Project:
+        """The project of that key.
+
+        Raises:
+            UnknownProject: there is none.
+        """
+        found = self._rows(select(projects).where(projects.c.key == key))
+        if not found:
+            raise UnknownProject(f"there is no project `{key}`: {self._known_projects()}")
+        return Project(**found[0])
+
+    def projects(self) -> tuple[Project, ...]:
+        """All projects, by key."""
+        return tuple(Project(**row) for row in self._rows(select(projects).order_by(projects.c.key)))
+
+    def delete_project(self, project: str) -> None:
+        """Forget a project with its keys, catalog versions and manifest; files of the lake stay where they are."""
+        with self._engine.begin() as connection:
+            self._lock(connection, project)
+            for table in (api_keys, catalog_versions, lake_files):
+                connection.execute(table.delete().where(table.c.project == project))
+            connection.execute(projects.delete().where(projects.c.key == project))
+
+    # Keys
+
+    def create_key(self, project: str, kind: KeyKind, label: str = "") -> NewKey:
+        """Make a key; its text is in the answer and nowhere else."""
+        plain = apikeys.new_key(kind)
+        row = {"project": project, "kind": kind, "label": label, "digest": apikeys.digest(plain)}
+        with self._engine.begin() as connection:
+            self._lock(connection, project)
+            made = (
+                connection.execute(api_keys.insert().returning(*api_keys.c), row | {"created_at_ms": _wall_ms()})
+                .mappings()
+                .one()
+            )
+            return NewKey(plain, ApiKey(**made))
+
+    def keys(self, project: str) -> tuple[ApiKey, ...]:
+        """Keys of a project in the order they were made, revoked ones too."""
+        found = self._rows(select(api_keys).where(api_keys.c.project == project).order_by(api_keys.c.id))
+        return tuple(ApiKey(**row) for row in found)
+
+    def revoke_key(self, key_id: int) -> ApiKey:
+        """End a key; one that has ended already keeps its instant.
+
+        Raises:
+            RegistryError: there is no key of that id.
+        """
+        its_row = api_keys.c.id == key_id
+        ended = func.coalesce(api_keys.c.revoked_at_ms, _wall_ms())
+        change = api_keys.update().where(its_row).values(revoked_at_ms=ended).returning(*api_keys.c)
+        with self._engine.begin() as connection:
+            row = connection.execute(change).mappings().first()
+        if row is None:
+            raise RegistryError(f"there is no key {key_id}: list the keys of the project to see their ids")
+        return ApiKey(**row)
+
+    # Catalog versions
+
+    def save_catalog(self, project: str, document: Mapping[str, Any], digest: str) -> CatalogVersion:
+        """Make a document the current catalog; one equal to the current is not written again.
+
+        Args:
+            project: key of the project.
+            document: `Catalog.to_document()`.
+            digest: `Catalog.digest()`; equal digests are equal catalogs.
+        """
+        with self._engine.begin() as connection:
+            self._lock(connection, project)
+            newest = connection.execute(_versions(project, *_VERSION_COLUMNS).limit(1)).mappings().first()
+            if newest is not None and newest["digest"] == digest:
+                return CatalogVersion(**newest)
+            version = CatalogVersion(newest["number"] + 1 if newest else 1, digest, _wall_ms(), created=True)
+            row = _row(catalog_versions, version) | {"project": project, "document": dict(document)}
+            connection.execute(catalog_versions.insert(), row)
+        return version
+
+    def current_catalog(self, project: str) -> tuple[int, dict[str, Any]] | None:
+        """Version number and document of the current catalog; None before the first was saved."""
+        statement = _versions(project, catalog_versions.c.number, catalog_versions.c.document).limit(1)
+        return next(((row["number"], row["document"]) for row in self._rows(statement)), None)
+
+    def catalog_versions(self, project: str) -> tuple[CatalogVersion, ...]:
+        """All versions of a project, the newest (the current one) first."""
+        return tuple(CatalogVersion(**row) for row in self._rows(_versions(project, *_VERSION_COLUMNS)))
+
+    # The lake's manifest
+
+    def add_files(self, files: Sequence[LakeFile]) -> None:
+        """Bring files into being, all of them or none.
+
+        Raises:
+            RegistryError: a file reaches below what its project's manifest already holds.
+        """
+        with self._engine.begin() as connection:
+            for project in sorted({file.project for file in files}):
+                self._lock(connection, project)
+                self._refuse_overlap(connection, project, min(f.seq_lo for f in files if f.project == project))
+            if files:
+                connection.execute(lake_files.insert(), [_row(lake_files, file) for file in files])
+
+    def files(self, project: str, cut: int | None = None) -> tuple[LakeFile, ...]:
+        """Files of a project that hold an event with `seq <= cut`, by `seq`; all of them without a cut.
+
+        The last ones may hold later events too: readers filter by `seq`.
+        """
+        statement = select(lake_files).where(lake_files.c.project == project).order_by(lake_files.c.seq_lo)
+        if cut is not None:
+            statement = statement.where(lake_files.c.seq_lo <= cut)
+        return tuple(LakeFile(**{**row, "columns": tuple(row["columns"])}) for row in self._rows(statement))
+
+    def max_seq(self, project: str) -> int:
+        """Largest `seq` in the lake; 0 when nothing has landed."""
+        with self._reader.connect() as connection:
+            return _max_seq(connection, project)
+
+    def _refuse_overlap(self, connection: Connection, project: str, seq_lo: int) -> None:
+        held = _max_seq(connection, project)
+        if seq_lo <= held:
+            raise RegistryError(
+                f"project `{project}` holds events up to seq {held}, so that seq {seq_lo} cannot be added: "
+                "another process has landed meanwhile, or the store's counter is behind; land again"
+            )
+
+    def _lock(self, connection: Connection, project: str) -> None:
+        if not lock_project(connection, project):
+            raise UnknownProject(f"there is no project `{project}`: {self._known_projects()}")
+
+    def _known_projects(self) -> str:
+        keys = ", ".join(f"`{project.key}`" for project in self.projects())
+        return f"there are {keys}" if keys else "none has been made yet"
+
+    def _rows(self, statement: Select[Any]) -> Sequence[RowMapping]:
+        with self._reader.connect() as connection:
+            return connection.execute(statement).mappings().all()
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _row(table: Table, record: object) -> dict[str, Any]:
+    """The columns of `table` that a record has a field for."""
+    return {name: getattr(record, name) for name in table.c.keys() if hasattr(record, name)}  # noqa: SIM118  # a collection of columns
+
+
+def _versions(project: str, *columns: Any) -> Select[Any]:
+    of_project = select(*columns).where(catalog_versions.c.project == project)
+    return of_project.order_by(catalog_versions.c.number.desc())
+
+
+def _max_seq(connection: Connection, project: str) -> int:
+    largest = select(func.max(lake_files.c.seq_hi)).where(lake_files.c.project == project)
+    return connection.execute(largest).scalar() or 0

@@ -1,0 +1,126 @@
+"""The registry's tables and the engine under them: SQLite in WAL mode, or PostgreSQL."""
+
+from pathlib import Path
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Connection,
+    Engine,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    make_url,
+)
+from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
+
+metadata = MetaData()
+_BUSY_TIMEOUT_S = 30
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("timezone", String(64), nullable=False),
+    Column("clock_offset_ms", BigInteger, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    comment="Grain: one row a project.",
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("project", ForeignKey("projects.key"), nullable=False, index=True),
+    Column("kind", String(8), nullable=False),
+    Column("label", String(200), nullable=False),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("revoked_at_ms", BigInteger),
+    comment="Grain: one row a key ever made. The key itself is not stored, only its SHA-256.",
+)
+
+catalog_versions = Table(
+    "catalog_versions",
+    metadata,
+    Column("project", ForeignKey("projects.key"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("digest", String(64), nullable=False),
+    Column("document", JSON, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    comment="Grain: one row a version of a project's definitions; rows never change.",
+)
+
+lake_files = Table(
+    "lake_files",
+    metadata,
+    Column("project", ForeignKey("projects.key"), primary_key=True),
+    Column("path", String(400), primary_key=True),
+    Column("day", Integer, nullable=False),
+    Column("seq_lo", BigInteger, nullable=False),
+    Column("seq_hi", BigInteger, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("columns", JSON, nullable=False),
+    comment="Grain: one row a file of the lake. The manifest: a file that is not here does not exist.",
+)
+Index("lake_files_by_seq", lake_files.c.project, lake_files.c.seq_hi)
+
+
+def open_engine(url: str) -> Engine:
+    """An engine whose transactions begin as writers, with every table there.
+
+    A SQLite file and its folder are made when missing.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = _open_sqlite(parsed)
+    else:
+        engine = create_engine(parsed, pool_pre_ping=True)
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+    return engine
+
+
+def lock_project(connection: Connection, project: str) -> bool:
+    """Keep other writers out of a project until the transaction ends.
+
+    Returns:
+        False when there is no such project.
+    """
+    # SQLite leaves `FOR UPDATE` out: there the transaction already holds the only write lock.
+    row = projects.select().where(projects.c.key == project).with_for_update()
+    return connection.execute(row).first() is not None
+
+
+def _open_sqlite(url: URL) -> Engine:
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin_as_writer)
+    return engine
+
+
+def _prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    # The driver would begin a transaction only at the first write; `_begin_as_writer` decides instead.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.close()
+
+
+def _begin_as_writer(connection: Connection) -> None:
+    # A transaction that reads first and then writes cannot wait for another writer in SQLite: it fails at once.
+    # Plain reads, in autocommit mode, take no lock.
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

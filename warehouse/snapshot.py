@@ -1,0 +1,44 @@
+"""The state of every profile, read from the tables of one refresh for publication."""
+
+from collections.abc import Iterator, Sequence
+
+from dsl.check import AggregateUse, CheckedCatalog
+from dsl.numbers import read_json
+from dsl.state import State, Value
+from warehouse.columns import quoted
+from warehouse.database import Connection
+from warehouse.refresh import Refresh
+
+_CHUNK = 2_000
+
+
+def read_states(
+    connection: Connection, checked: CheckedCatalog, refresh: Refresh
+) -> Iterator[tuple[State, tuple[str, ...]]]:
+    """State and identifiers of every profile, in the order of profile ids; read in chunks while it is consumed.
+
+    The connection must not run anything else meanwhile.
+    """
+    uses = tuple(checked.aggregates.values())
+    columns = "".join(f", aggregates.{quoted(use.column)}" for use in uses)
+    found = connection.execute(
+        f"SELECT profile_id, identifiers, attributes{columns} FROM profiles JOIN aggregates USING (profile_id) "
+        "ORDER BY profile_id"
+    )
+    while rows := found.fetchmany(_CHUNK):
+        for profile_id, identifiers, attributes, *values in rows:
+            state = State(
+                profile_id, refresh.t_ms, refresh.cut, _attributes(attributes), _aggregate_values(uses, values)
+            )
+            yield state, tuple(identifiers)
+
+
+def _attributes(text: str) -> dict[str, object]:
+    attributes = read_json(text)
+    return attributes if isinstance(attributes, dict) else {}
+
+
+def _aggregate_values(uses: Sequence[AggregateUse], values: Sequence[int | None]) -> dict[str, Value]:
+    """Values by canonical text; what is missing, or the value of nothing, is left out."""
+    stated = ((use, use.state_value(value)) for use, value in zip(uses, values, strict=True))
+    return {use.text: value for use, value in stated if value is not None and value != use.of_nothing}
