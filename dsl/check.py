@@ -131,7 +131,7 @@ def check_expression(text: str, checked: CheckedCatalog, place: Place = "value")
     inference.settled(node)
     if inference.found:
         raise DefinitionError(inference.found)
-    references = tuple(dict.fromkeys(_referred(tree.root)))
+    references = tuple(dict.fromkeys(name for name in _referred(tree.root) if name in checked.values))
     return CheckedValue("value", "trait", node, node.type, print_tree(tree), references)
 
 

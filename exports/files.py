@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -47,16 +49,13 @@ def write_audience(connection: Connection, plan: AudiencePlan, folder: Path) -> 
         ExportError: the folder cannot be written.
     """
     target = folder / plan.file_name
-    hidden = folder / f".{plan.file_name}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        try:
+        with _appearing_whole(target) as hidden:
             _stream(connection.sql(plan.statement).pl(lazy=True), hidden, plan)
             written = _described(plan, hidden, target)
-            _rename(hidden, target)
-        finally:
-            hidden.unlink(missing_ok=True)
-        _write_manifest(written)
+        with _appearing_whole(_manifest_path(target)) as hidden:
+            hidden.write_text(_manifest(written))
     except OSError as error:
         raise ExportError(
             f"cannot write {target} ({error.strerror}): make room there or choose another TINYCDP_HOME"
@@ -101,20 +100,23 @@ def _described(plan: AudiencePlan, written: Path, target: Path) -> ExportedFile:
     )
 
 
-def _write_manifest(written: ExportedFile) -> None:
+def _manifest(written: ExportedFile) -> str:
     fields = asdict(written)
     manifest = {"file": fields.pop("path").name, "bytes": fields.pop("size_bytes"), **fields}
-    target = _manifest_path(written.path)
+    return json.dumps(manifest, indent=2) + "\n"
+
+
+@contextmanager
+def _appearing_whole(target: Path) -> Iterator[Path]:
+    """A path to write to, which becomes `target` at the end of the block: its bytes reach the disk before its name."""
     hidden = target.with_name(f".{target.name}.{os.getpid()}")
-    hidden.write_text(json.dumps(manifest, indent=2) + "\n")
-    _rename(hidden, target)
-
-
-def _rename(hidden: Path, target: Path) -> None:
-    """The bytes are on disk before the name is, and the name before this returns."""
-    _sync(hidden)
-    hidden.replace(target)
-    _sync(target.parent)
+    try:
+        yield hidden
+        _sync(hidden)
+        hidden.replace(target)
+        _sync(target.parent)
+    finally:
+        hidden.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

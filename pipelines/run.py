@@ -79,6 +79,9 @@ def refresh(
     started = monotonic()
     with only_refresh(settings.home) as instance:
         run_id = _run(job, instance, keys, watch)
+    if watch.interrupted:
+        # Dagster takes ctrl-C for a failure of the step that it met.
+        raise KeyboardInterrupt
     if watch.failure:
         raise RefreshError(watch.failure)
     with workspace.warehouse() as connection:
@@ -136,6 +139,7 @@ class _Watch:
     failed_checks: list[str] = field(default_factory=list)
     done: int = 0
     failure: str = ""
+    interrupted: bool = False
 
     def see(self, entry: EventLogEntry) -> None:
         event = entry.dagster_event
@@ -153,7 +157,9 @@ class _Watch:
                 self._check(event)
             case DagsterEventType.STEP_FAILURE if not self.failure:
                 step = (event.step_key or "").replace("__", "/")
-                self.failure = f"`{step}` failed: {_cause(event)}"
+                cause = _cause(event)
+                self.failure = f"`{step}` failed: {cause}"
+                self.interrupted = "DagsterExecutionInterruptedError" in cause
                 self._end("failed", step)
             case DagsterEventType.RUN_FAILURE if not self.failure:
                 self.failure = f"the run failed: {event.message or 'Dagster gives no reason'}"

@@ -1,10 +1,13 @@
 """`tinycdp demo`: the whole job on a year of a grocery shop, from its events to decisions over HTTP."""
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Any
 
 from dsl.failure import WrongUse
@@ -202,15 +205,24 @@ def _answers(story: _Story) -> Iterator[tuple[object, ...]]:
 
 def _next_commands(settings: Settings, story: _Story) -> str:
     household = story.decisions[0]["userId"] if story.decisions else "1"
-    prefix = "" if settings.home.path == Path("var").absolute() else f"TINYCDP_HOME={settings.home.path} "
+    home = "" if settings.home.path == Path("var").absolute() else f"TINYCDP_HOME={settings.home.path} "
+    command = f"{home}{_own_command()}"
     return "\n".join(
         (
             "try next:",
-            f"  {prefix}tinycdp decide free_delivery --profile {household}",
-            f"  {prefix}tinycdp sql 'events.purchase.sum_30d(amount) >= 200'",
-            f"  {prefix}tinycdp up        # the API on :{PORT}, Dagster on :{DAGSTER_PORT}",
+            f"  {command} decide free_delivery --profile {household}",
+            f"  {command} sql 'events.purchase.sum_30d(amount) >= 200'",
+            f"  {command} up        # the API on :{PORT}, Dagster on :{DAGSTER_PORT}",
         )
     )
+
+
+def _own_command() -> str:
+    """What to type for this program: its name where that is found, else its path."""
+    if which("tinycdp"):
+        return "tinycdp"
+    script = Path(sys.executable).parent / "tinycdp"
+    return os.path.relpath(script) if script.exists() else f"{sys.executable} -m tinycdp"
 
 
 def _figure(value: float) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsl.check import CheckedCatalog
-from warehouse.columns import count, literal, quoted
+from warehouse.columns import column_names, count, literal, quoted
 from warehouse.database import Connection
 from warehouse.events_view import events_view_sql
 from warehouse.exceptions import RefreshError
@@ -110,8 +110,8 @@ def current_refresh(connection: Connection) -> Refresh:
     Raises:
         RefreshError: there was none yet.
     """
-    connection.execute(_CREATE)
-    rows = connection.execute(_CURRENT).fetchall()
+    # Looked for, not made: a published copy is open read-only.
+    rows = connection.execute(_CURRENT).fetchall() if column_names(connection, "refreshes") else []
     if not rows:
         raise RefreshError("the warehouse is empty: refresh everything once before refreshing a part")
     return Refresh(*rows[0])

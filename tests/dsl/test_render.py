@@ -45,14 +45,14 @@ def test_there_are_golden_files() -> None:
 def test_in_its_file() -> None:
     """An expression in a file is drawn with the file's own line, number and column."""
     span = Span(24, 31)
-    found = Diagnostic("unknown-attribute", "`profile` has no attribute `counrty`", span, NORDIC, "not seen so far")
+    found = Diagnostic("unknown-name", "`profile` has no attribute `counrty`", span, NORDIC, "not seen so far")
     expected = """
-error[unknown-attribute]: `profile` has no attribute `counrty`
+error[unknown-name]: `profile` has no attribute `counrty`
   --> definitions/segments.yaml:5:15
    |
  5 |       profile.counrty in ["NO"]
    |               ^^^^^^^ not seen so far
-   = see: docs/reference/errors.md#unknown-attribute"""
+   = see: docs/reference/errors.md#unknown-name"""
     assert expected.lstrip("\n") == draw(found)
 
 
@@ -98,9 +98,9 @@ def test_a_long_span() -> None:
 
 def test_json() -> None:
     """The same diagnostic as JSON: span in the expression, line and column in the file."""
-    found = Diagnostic("unknown-attribute", "no", Span(24, 31), NORDIC, "", "a name", "counrty", ("try",), "warning")
+    found = Diagnostic("unknown-name", "no", Span(24, 31), NORDIC, "", "a name", "counrty", ("try",), "warning")
     expected = {
-        "code": "unknown-attribute",
+        "code": "unknown-name",
         "severity": "warning",
         "message": "no",
         "label": "",

@@ -111,3 +111,9 @@ def test_every_room_with_code_is_under_contract() -> None:
     """Every package of the wheel that holds code is a root package of the import contracts."""
     packages = {path.parts[0] for path in files() if path.name == "__init__.py" and path.parts[0] != "tests"}
     assert packages - {"dagster_home"} == set(configuration()["root_packages"])
+
+
+def test_the_house_is_listed() -> None:
+    """The first README leads to the README of every top-level folder."""
+    linked = set(re.findall(r"\]\((\w+)/README\.md\)", text_of(Path("README.md"))))
+    assert {room.name for room in rooms() if len(room.parts) == 1} == linked

@@ -1,9 +1,12 @@
 """What must not be in the repository: hosts of package registries, paths of one machine, large files."""
 
 import re
+import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.house.checkout import ROOT, files, text_of
 
@@ -53,6 +56,18 @@ def test_development_lock_contains_the_runtime_lock() -> None:
     """One environment serves demo and tests: what the run time pins, the development lock pins alike."""
     runtime, development = (set(pins(name)) for name in ("requirements.lock", "requirements-dev.lock"))
     assert set() == runtime - development
+
+
+def test_locks_satisfy_the_ranges() -> None:
+    """Every requirement of pyproject.toml is pinned to a version that its range allows: `make lock` was run."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        document = tomllib.load(file)
+    extras = document["project"]["optional-dependencies"].values()
+    groups = document["dependency-groups"].values()
+    wanted = [*document["project"]["dependencies"], *chain.from_iterable([*extras, *groups])]
+    pinned = {pin.split("==")[0]: pin.split("==")[1].split()[0] for pin in pins("requirements-dev.lock")}
+    requirements = [Requirement(text) for text in wanted if isinstance(text, str)]
+    assert [] == [str(r) for r in requirements if not r.specifier.contains(pinned.get(r.name, "0"))]
 
 
 def pins(name: str) -> list[str]:

@@ -101,7 +101,9 @@ def test_keys_are_shown_once_and_end_when_revoked(shell: Shell) -> None:
         (("export", "vip", "--to", "vip.xls"), 2, "ends in neither .csv nor .parquet"),
     ],
 )
-def test_wrong_use_is_answered_by_a_sentence(shell: Shell, arguments: tuple[str, ...], code: int, sentence: str) -> None:
+def test_wrong_use_is_answered_by_a_sentence(
+    shell: Shell, arguments: tuple[str, ...], code: int, sentence: str
+) -> None:
     """What people can mend is said on stderr, without a traceback, with the right exit code."""
     done = shell.run(*arguments)
     assert sentence in done.stderr

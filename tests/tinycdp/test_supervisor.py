@@ -16,15 +16,18 @@ SLEEPER = "import os, sys, time; open(sys.argv[1], 'a').write(f'{os.getpid()}\\n
 
 
 def sleeper(name: str, folder: Path) -> Command:
+    """A command that notes its process id and sleeps."""
     return Command(name, (sys.executable, "-c", SLEEPER, str(folder / f"{name}.pids")), folder / f"{name}.log")
 
 
 def pids(name: str, folder: Path) -> list[int]:
+    """Process ids that the command of that name has had, in order."""
     path = folder / f"{name}.pids"
     return [int(line) for line in path.read_text().split()] if path.exists() else []
 
 
 def until(condition: Callable[[], bool], within_s: float = 20.0) -> None:
+    """Returns once the condition holds."""
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, "it did not come about in time"
@@ -32,6 +35,7 @@ def until(condition: Callable[[], bool], within_s: float = 20.0) -> None:
 
 
 def is_alive(pid: int) -> bool:
+    """Whether the process is there."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,82 +1,24 @@
 """Refresh: from the lake to the tables, by hand-computed figures."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dsl.catalog import Catalog, Segment, Trait
-from dsl.check import CheckedCatalog, check_catalog
+from dsl.check import check_catalog
 from dsl.evaluate import Evaluation
 from dsl.identifiers import profile_id
 from dsl.state import Value
-from tests.warehouse.small_shop import CATALOG, DAY_MS, EVENTS, NOW_MS, SmallShop, event, open_shop
-from warehouse.aggregates import build_aggregates
-from warehouse.database import Connection, connect
+from tests.warehouse.bench import Bench
+from tests.warehouse.small_shop import CATALOG, DAY_MS, EVENTS, NOW_MS, event, open_shop
+from warehouse.database import connect
 from warehouse.exceptions import RefreshError
-from warehouse.identities import update_identities
-from warehouse.profiles import build_profiles
-from warehouse.refresh import Refresh, begin_refresh, current_refresh, finish_refresh, open_project
+from warehouse.refresh import Refresh, current_refresh, open_project
 from warehouse.snapshot import read_states
 from warehouse.values import align_values, build_values, segment_sizes
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """A small shop and its open warehouse."""
-
-    shop: SmallShop
-    connection: Connection
-
-    def begin(self, checked: CheckedCatalog, now_ms: int = NOW_MS) -> Refresh:
-        """A refresh with everything before traits and segments."""
-        shop = self.shop
-        refresh = begin_refresh(self.connection, shop.registry, shop.project, shop.home.lake, checked, 1, now_ms)
-        update_identities(self.connection)
-        self.build_base(checked, refresh)
-        return refresh
-
-    def build_base(self, checked: CheckedCatalog, refresh: Refresh) -> None:
-        """Profiles and aggregates."""
-        build_profiles(self.connection, checked, refresh)
-        build_aggregates(self.connection, checked, refresh)
-
-    def run(self, checked: CheckedCatalog, now_ms: int = NOW_MS, keys: Sequence[str] | None = None) -> Refresh:
-        """A whole refresh; `keys` are the traits and segments that are computed, all by default."""
-        refresh = self.begin(checked, now_ms)
-        build_values(self.connection, checked, checked.order if keys is None else keys, refresh)
-        finish_refresh(self.connection, refresh, now_ms)
-        return refresh
-
-    def rows(self, statement: str) -> list[tuple[Any, ...]]:
-        """What a statement gives."""
-        return self.connection.execute(statement).fetchall()
-
-    def by_user(self, table: str, column: str) -> dict[str, Any]:
-        """A column of a table of profiles, by user id."""
-        join = "" if table == "profiles" else f"JOIN {table} USING (profile_id)"
-        return dict(self.rows(f"SELECT user_id, {column} FROM profiles {join} ORDER BY user_id"))
-
-    def members(self, segment: str) -> list[str]:
-        """User ids of a segment's members."""
-        found = self.rows(
-            f"SELECT user_id FROM segment_members JOIN profiles USING (profile_id) WHERE segment = '{segment}' ORDER BY 1"
-        )
-        return [user for (user,) in found]
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    """A warehouse over all events of the small shop, nothing computed yet."""
-    shop = open_shop(tmp_path / "home")
-    shop.land(*EVENTS)
-    with connect(shop.home.warehouse) as connection:
-        yield Bench(shop, connection)
-
 
 CHECKED = check_catalog(CATALOG)
 
