@@ -4,7 +4,8 @@ Numbers are micro-units, timestamps are epoch milliseconds. `nullable` says whet
 and logic never are.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dsl.source import Span
@@ -224,3 +225,22 @@ def children(node: Node) -> tuple[Node, ...]:
         case Age(instant=instant):
             return (instant,)
     return ()
+
+
+def with_children(node: Node, parts: Sequence[Node]) -> Node:
+    """`node` with other nodes below it, as many as `children` gives and in that order."""
+    match node:
+        case Items():
+            return replace(node, items=tuple(parts))
+        case Call():
+            return replace(node, arguments=tuple(parts))
+        case Arithmetic() | Compare() | Logic():
+            left, right = parts
+            return replace(node, left=left, right=right)
+        case Within():
+            return replace(node, value=parts[0], items=tuple(parts[1:]))
+        case Negate() | Not():
+            return replace(node, operand=parts[0])
+        case Age():
+            return replace(node, instant=parts[0])
+    return node

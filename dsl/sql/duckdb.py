@@ -87,10 +87,13 @@ class DuckDB:
             value = exp.Coalesce(this=value, expressions=[exp.Literal.number(of_nothing)])
         return self.narrow(value) if name in ("sum", "avg") else value
 
-    def attribute_is_set(self, name: str) -> exp.Expr:
-        """Whether the profile has the attribute, whatever its type."""
-        columns = " OR ".join(f'profiles."{prefix}{name}" IS NOT NULL' for prefix in ("n_", "s_", "b_"))
-        return self._parse(f"({columns})")
+    def is_set(self, columns: list[exp.Expr], document: exp.Expr, name: str) -> exp.Expr:
+        """Whether one of the typed columns has a value, or the JSON document a list or an object of that name."""
+        # Only these have no typed column; a number that is out of range has none either, and is missing.
+        pointer = exp.Literal.string("/" + name.replace("~", "~0").replace("/", "~1"))
+        scalars = " OR ".join(f"{self._text(column)} IS NOT NULL" for column in columns)
+        nested = f"JSON_TYPE({self._text(document)}, {self._text(pointer)}) IN ('ARRAY', 'OBJECT')"
+        return self._parse(f"({scalars} OR COALESCE({nested}, FALSE))")
 
     def presented(self, value: exp.Expr, value_type: str, whole: bool) -> exp.Expr:
         """A value as analysts meet it: decimals and timestamps instead of micro-units and milliseconds."""

