@@ -11,20 +11,24 @@ class AggregateFunction:
     """An aggregate of the language.
 
     Attributes:
-        argument: type that the property must have; None when the aggregate takes none.
-        returns: type of the value.
-        window: what a suffix means: a duration, calendar days in the project's zone, or not allowed.
+        argument: type that the property must have; `unknown` takes any, None is an aggregate that takes none.
+        returns: type of the value; `unknown` is that of the property.
+        window: what a suffix means: a duration, or calendar days in the project's zone.
+        longest_ms: the longest window, in milliseconds, of an aggregate that cannot do without one.
         of_nothing: the value when no event is selected, in micro-units; None is missing.
         whole: the value is always a whole number (engines may keep it as a plain integer).
+        quantile: takes a second argument, a number literal from 0 to 1.
     """
 
     name: str
     argument: Type | None
     returns: Type
-    window: Literal["duration", "calendar", "none"]
-    of_nothing: int | None
+    window: Literal["duration", "calendar"]
+    of_nothing: int | tuple[()] | None
     whole: bool
     summary: str
+    longest_ms: int | None = None
+    quantile: bool = False
 
 
 AGGREGATES: dict[str, AggregateFunction] = {
@@ -36,6 +40,32 @@ AGGREGATES: dict[str, AggregateFunction] = {
         AggregateFunction("min", "number", "number", "duration", None, False, "smallest value of a numeric property"),
         AggregateFunction("max", "number", "number", "duration", None, False, "largest value of a numeric property"),
         AggregateFunction("unique_days", None, "number", "calendar", 0, True, "local dates with an event"),
+        AggregateFunction(
+            "streak_days", None, "number", "calendar", 0, True, "consecutive local dates with an event, up to today"
+        ),
+        AggregateFunction(
+            "longest_gap_minutes",
+            None,
+            "number",
+            "duration",
+            None,
+            True,
+            "longest time from one event to the next that lies in the window, in whole minutes",
+            longest_ms=86_400_000,
+        ),
+        AggregateFunction(
+            "first", "unknown", "unknown", "duration", None, False, "value in the first event that has it"
+        ),
+        AggregateFunction("last", "unknown", "unknown", "duration", None, False, "value in the last event that has it"),
+        AggregateFunction("count_distinct", "unknown", "number", "duration", 0, True, "number of different values"),
+        AggregateFunction(
+            "most_frequent", "unknown", "unknown", "duration", None, False, "value that occurs most often"
+        ),
+        AggregateFunction("unique_list", "unknown", "list", "duration", (), False, "different values, by their text"),
+        AggregateFunction("median", "number", "number", "duration", None, False, "value of middle rank"),
+        AggregateFunction(
+            "percentile", "number", "number", "duration", None, False, "value of rank `q`, 0 to 1", quantile=True
+        ),
         AggregateFunction("first_at", None, "timestamp", "duration", None, False, "instant of the first event"),
         AggregateFunction("last_at", None, "timestamp", "duration", None, False, "instant of the last event"),
     )

@@ -83,7 +83,11 @@ class Export:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """All definitions of one project, as written; `dsl.check.check_catalog` validates them."""
+    """All definitions of one project, as written; `dsl.check.check_catalog` validates them.
+
+    Attributes:
+        timezone: IANA name of the project's zone, in which the dates in expressions are read.
+    """
 
     events: tuple[EventSchema, ...] = ()
     attributes: Mapping[str, ValueType] = field(default_factory=dict)
@@ -91,6 +95,7 @@ class Catalog:
     segments: tuple[Segment, ...] = ()
     flags: tuple[Flag, ...] = ()
     exports: tuple[Export, ...] = ()
+    timezone: str = "UTC"
 
     def to_document(self) -> dict[str, Any]:
         """The catalog as plain JSON values; `from_document` reads it back without loss."""
@@ -106,6 +111,7 @@ class Catalog:
             segments=tuple(Segment(**segment) for segment in document["segments"]),
             flags=tuple(_flag(flag) for flag in document["flags"]),
             exports=tuple(Export(**export) for export in document["exports"]),
+            timezone=document.get("timezone", "UTC"),
         )
 
     def digest(self) -> str:

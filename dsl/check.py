@@ -1,24 +1,34 @@
 """A catalog checked whole: definitions in topological order, every expression typed, the aggregates that it needs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from dsl import syntax, typed
-from dsl.aggregates import AGGREGATES
+from dsl.aggregates import AGGREGATES, SEEN_AGES
 from dsl.catalog import Catalog, Flag, Segment, Trait
+from dsl.clock import Zone
 from dsl.diagnostics import DefinitionError, Diagnostic
+from dsl.folds import untag
 from dsl.functions import REFERENCES
 from dsl.infer import Definition, Inference, Names, Place
 from dsl.nearest import nearest
+from dsl.numbers import MICROS, write_number
 from dsl.parser import parse
 from dsl.printer import print_tree
 from dsl.source import Source, Span
 from dsl.state import Value
 from dsl.types import Type
+from dsl.walk import depth as depth_of
 
 MAX_AGGREGATES = 2_000
 """Base aggregates of one catalog: beyond it one statement is no longer reasonable."""
+
+MAX_DEPTH = 200
+"""Levels of an expression with all that it refers to put in its place: evaluation takes three calls for each."""
+
+_TAKEN_KEYS = {"profile_id", *SEEN_AGES}
+"""Keys that would hide a column of the tables or a word of the language."""
 
 Sources = Mapping[tuple[str, ...], Source]
 
@@ -38,22 +48,35 @@ class AggregateUse:
 
     @property
     def text(self) -> str:
-        """Canonical text: the key in `State.aggregates`."""
+        """Canonical text, for people."""
         return self.aggregate.text
+
+    @property
+    def key(self) -> str:
+        """What `State.aggregates` keeps the value under."""
+        return self.aggregate.key
 
     @property
     def of_nothing(self) -> Value:
         """The value when no event is selected; None is missing."""
         return AGGREGATES[self.aggregate.function].of_nothing
 
-    def state_value(self, column_value: int | None) -> Value:
-        """The value as a `State` holds it: numbers in micro-units."""
-        return column_value * 1_000_000 if self.whole and column_value is not None else column_value
+    def state_value(self, column_value: int | str | bool | list[str] | None) -> Value:
+        """The value as a `State` holds it: numbers in micro-units, lists of values instead of tagged texts."""
+        if isinstance(column_value, list):
+            return tuple(untag(text) for text in column_value)
+        if self.whole and isinstance(column_value, int):
+            return column_value * MICROS
+        return column_value
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedValue:
-    """A trait or segment that passed: its typed tree, canonical text and the definitions it refers to directly."""
+    """A trait or segment that passed: its typed tree, canonical text and the definitions it refers to directly.
+
+    Attributes:
+        depth: levels of the expression with all that it refers to, directly or not, put in its place.
+    """
 
     key: str
     kind: Literal["trait", "segment"]
@@ -61,6 +84,7 @@ class CheckedValue:
     type: Type
     text: str
     references: tuple[str, ...]
+    depth: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +110,7 @@ class CheckedCatalog:
 
     Attributes:
         values: traits and segments by key, in topological order: what a definition refers to stands before it.
-        aggregates: base aggregates of all definitions, by canonical text, in order of first use.
+        aggregates: base aggregates of all definitions, by their key, in order of first use.
         attribute_columns: typed attribute columns that the expressions read: `n_age`, `s_plan`, `b_member`.
         property_columns: typed property columns that the aggregates read.
     """
@@ -125,19 +149,35 @@ def check_expression(text: str, checked: CheckedCatalog, place: Place = "value")
     """
     source = Source(text)
     tree = parse(source)
-    names = _names(checked.catalog, checked.values)
-    inference = Inference(source, names, place)
+    inference = Inference(source, _names(checked.catalog, _definitions(checked.catalog, checked.values)), place)
     node = inference.infer(tree.root)
     inference.settled(node)
+    references = tuple(dict.fromkeys(name for name in _referred(tree.root) if name in checked.values))
+    depth = _depth(tree, references, checked.values)
+    if depth > MAX_DEPTH:
+        inference.found.append(_too_deep("the expression", source))
     if inference.found:
         raise DefinitionError(inference.found)
-    references = tuple(dict.fromkeys(name for name in _referred(tree.root) if name in checked.values))
-    return CheckedValue("value", "trait", node, node.type, print_tree(tree), references)
+    return CheckedValue("value", "trait", node, node.type, print_tree(tree), references, depth)
+
+
+COLUMN_PREFIXES = ("n_", "s_", "b_")
+"""The first letters of typed columns: micro-units, text, boolean."""
 
 
 def column_prefix(value_type: Type) -> str:
-    """The first letter of typed columns: `n_` micro-units, `s_` text, `b_` boolean."""
-    return {"number": "n_", "string": "s_", "boolean": "b_"}.get(value_type, "s_")
+    """The first letter of the typed column that holds values of a type."""
+    return dict(zip(("number", "string", "boolean"), COLUMN_PREFIXES, strict=True))[value_type]
+
+
+def _columns(fields: Iterable[typed.Field]) -> tuple[str, ...]:
+    """Typed columns that hold the fields; one whose type does not matter (`is_set`) may be in any."""
+    names = (
+        prefix + field.steps[0]
+        for field in fields
+        for prefix in (COLUMN_PREFIXES if field.type == "unknown" else (column_prefix(field.type),))
+    )
+    return tuple(dict.fromkeys(names))
 
 
 def walk(node: typed.Node) -> Iterator[typed.Node]:
@@ -159,9 +199,12 @@ class _CatalogCheck:
     found: list[Diagnostic] = field(default_factory=list)
     trees: dict[str, tuple[Trait | Segment, Source, syntax.Tree]] = field(default_factory=dict)
     values: dict[str, CheckedValue] = field(default_factory=dict)
+    definitions: dict[str, Definition] = field(default_factory=dict)
 
     def run(self) -> CheckedCatalog:
         self._parse_all()
+        # Definitions that failed are still names: one mistake must not be reported again at each use.
+        self.definitions.update(_definitions(self.catalog, {}))
         for key in self._ordered():
             self._check_value(key)
         flags = {flag.key: self._check_flag(flag) for flag in self.catalog.flags}
@@ -172,14 +215,11 @@ class _CatalogCheck:
         nodes += [rule.when for flag in flags.values() for rule in flag.rules]
         aggregates = aggregate_uses(nodes)
         fields = dict.fromkeys(n for node in nodes for n in walk(node) if isinstance(n, typed.Field))
-        columns = {
-            root: tuple(dict.fromkeys(column_prefix(f.type) + f.steps[0] for f in fields if f.root == root))
-            for root in ("attribute", "property")
-        }
+        attributes, properties = (_columns(f for f in fields if f.root == root) for root in ("attribute", "property"))
         if len(aggregates) > MAX_AGGREGATES:
             message = f"the catalog needs {len(aggregates)} aggregates; at most {MAX_AGGREGATES} are allowed"
             raise DefinitionError([Diagnostic("too-many-aggregates", message, Span(0, 0), Source("", "<catalog>"))])
-        return CheckedCatalog(self.catalog, self.values, flags, aggregates, columns["attribute"], columns["property"])
+        return CheckedCatalog(self.catalog, self.values, flags, aggregates, attributes, properties)
 
     def _parse_all(self) -> None:
         for kind, definitions in (("trait", self.catalog.traits), ("segment", self.catalog.segments)):
@@ -189,6 +229,9 @@ class _CatalogCheck:
                     message = f"`{definition.key}` is defined twice: names are unique over traits and segments"
                     self._report("duplicate-name", message, source)
                     continue
+                if definition.key in _TAKEN_KEYS:
+                    message = f"`{definition.key}` has a meaning of its own: it cannot be the key of a {kind}"
+                    self._report("bad-definition", message, source, ("choose another key",))
                 try:
                     self.trees[definition.key] = (definition, source, parse(source))
                 except DefinitionError as error:
@@ -229,7 +272,7 @@ class _CatalogCheck:
 
     def _check_value(self, key: str) -> None:
         definition, source, tree = self.trees[key]
-        inference = Inference(source, self._known_names(), "value", None, self.found)
+        inference = Inference(source, _names(self.catalog, self.definitions), "value", None, self.found)
         node = inference.infer(tree.root)
         kind: Literal["trait", "segment"] = "trait" if isinstance(definition, Trait) else "segment"
         if isinstance(definition, Trait) and definition.type is not None:
@@ -237,10 +280,12 @@ class _CatalogCheck:
         elif kind == "segment":
             node = inference.expect(node, "boolean", f"segment `{key}`")
         inference.settled(node)
-        if node.type == "list":
-            self._report("wrong-type", f"trait `{key}` would be a list literal; a trait is one value", source)
         references = tuple(dict.fromkeys(name for name in _referred(tree.root) if name in self.trees))
-        self.values[key] = CheckedValue(key, kind, node, node.type, print_tree(tree), references)
+        depth = _depth(tree, references, self.values)
+        if depth > MAX_DEPTH:
+            self.found.append(_too_deep(f"{kind} `{key}`", source))
+        self.values[key] = CheckedValue(key, kind, node, node.type, print_tree(tree), references, depth)
+        self.definitions[key] = Definition(key, kind, node.type, kind == "trait" and node.nullable)
 
     def _check_flag(self, flag: Flag) -> CheckedFlag:
         rules = []
@@ -251,9 +296,11 @@ class _CatalogCheck:
             except DefinitionError as error:
                 self.found.extend(error.diagnostics)
                 continue
-            inference = Inference(source, self._known_names(), "flag", None, self.found)
+            inference = Inference(source, _names(self.catalog, self.definitions), "flag", None, self.found)
             node = inference.truth(tree.root, f"a rule of flag `{flag.key}`")
             inference.settled(node)
+            if _depth(tree, _referred(tree.root), self.values) > MAX_DEPTH:
+                self.found.append(_too_deep(f"a rule of flag `{flag.key}`", source))
             rules.append(CheckedRule(node, print_tree(tree), rule.variant))
         known = [variant.key for variant in flag.variants]
         for variant in (*(rule.variant for rule in flag.rules), flag.default):
@@ -273,13 +320,9 @@ class _CatalogCheck:
                 message = f"export `{export.name}` names the segment `{export.segment}`, which is not defined"
                 self._report("unknown-name", message, source, help_lines)
 
-    def _known_names(self) -> Names:
-        # Definitions that failed are still names: one mistake must not be reported again at each use.
-        return _names(self.catalog, self.values, self.trees)
-
     def _report(
         self,
-        code: Literal["duplicate-name", "bad-definition", "unknown-name", "wrong-type"],
+        code: Literal["duplicate-name", "bad-definition", "unknown-name"],
         message: str,
         source: Source,
         help_lines: tuple[str, ...] = (),
@@ -287,13 +330,32 @@ class _CatalogCheck:
         self.found.append(Diagnostic(code, message, Span(0, len(source.text)), source, help=help_lines))
 
 
-def _names(catalog: Catalog, values: Mapping[str, CheckedValue], pending: Mapping[str, object] | None = None) -> Names:
-    definitions = {key: Definition(key, value.kind, value.type, value.node.nullable) for key, value in values.items()}
+def _definitions(catalog: Catalog, values: Mapping[str, CheckedValue]) -> dict[str, Definition]:
+    """What is known of every definition: all of it once it is checked, before that its kind."""
+    found = {
+        key: Definition(key, value.kind, value.type, value.kind == "trait" and value.node.nullable)
+        for key, value in values.items()
+    }
     for trait in catalog.traits:
-        definitions.setdefault(trait.key, Definition(trait.key, "trait", trait.type or "unknown", nullable=True))
+        found.setdefault(trait.key, Definition(trait.key, "trait", trait.type or "unknown", nullable=True))
     for segment in catalog.segments:
-        definitions.setdefault(segment.key, Definition(segment.key, "segment", "boolean", nullable=False))
-    return Names({event.name: event for event in catalog.events}, catalog.attributes, definitions)
+        found.setdefault(segment.key, Definition(segment.key, "segment", "boolean", nullable=False))
+    return found
+
+
+def _names(catalog: Catalog, definitions: Mapping[str, Definition]) -> Names:
+    events = {event.name: event for event in catalog.events}
+    return Names(events, catalog.attributes, definitions, Zone(catalog.timezone))
+
+
+def _depth(tree: syntax.Tree, references: Iterable[str], values: Mapping[str, CheckedValue]) -> int:
+    return depth_of(tree.root) + max((values[key].depth for key in references if key in values), default=0)
+
+
+def _too_deep(what: str, source: Source) -> Diagnostic:
+    message = f"{what} nests deeper than {MAX_DEPTH} levels together with the definitions that it builds on"
+    advice = ("let it build on fewer definitions, one behind the other",)
+    return Diagnostic("too-deep", message, Span(0, len(source.text)), source, help=advice)
 
 
 def _referred(node: syntax.Node) -> Iterator[str]:
@@ -324,10 +386,10 @@ def aggregate_uses(nodes: list[typed.Node], known: Mapping[str, AggregateUse] | 
     taken = {use.column for use in known.values()}
     for node in nodes:
         for inner in walk(node):
-            if isinstance(inner, typed.AggregateValue) and inner.aggregate.text not in uses:
-                use = known.get(inner.aggregate.text) or _aggregate_use(inner.aggregate, taken)
+            if isinstance(inner, typed.AggregateValue) and inner.aggregate.key not in uses:
+                use = known.get(inner.aggregate.key) or _aggregate_use(inner.aggregate, taken)
                 taken.add(use.column)
-                uses[use.text] = use
+                uses[use.key] = use
     return uses
 
 
@@ -341,7 +403,9 @@ def _aggregate_use(aggregate: typed.BaseAggregate, taken: set[str]) -> Aggregate
         parts.append(str(aggregate.window))
     if aggregate.filter is not None:
         parts.append("where")
-    suffix = "" if whole else "_ms" if aggregate.type == "timestamp" else "_micros"
+    if AGGREGATES[aggregate.function].quantile:
+        parts.append(write_number(aggregate.quantile_micros))
+    suffix = "" if whole else {"timestamp": "_ms", "number": "_micros"}.get(aggregate.type, "")
     stem = "_".join("".join(c if c.isascii() and c.isalnum() else "_" for c in part).lower() for part in parts)
     names = (f"{stem}{'' if number == 1 else f'_{number}'}{suffix}" for number in range(1, MAX_AGGREGATES * 10))
     return AggregateUse(aggregate, next(name for name in names if name not in taken), whole)

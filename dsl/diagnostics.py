@@ -21,6 +21,7 @@ Code = Literal[
     "unknown-function",
     "unknown-aggregate",
     "bad-window",
+    "bad-pattern",
     "wrong-type",
     "unknown-type",
     "wrong-arguments",

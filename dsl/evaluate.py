@@ -1,18 +1,18 @@
 """The value of a typed expression for one state: plain Python values, the same answers as the SQL."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from typing_extensions import TypeIs
 
 from dsl import typed
+from dsl.aggregates import AGGREGATES
+from dsl.calls import STRICT, bounded, bucket_share, to_number, to_text
 from dsl.check import CheckedCatalog
-from dsl.numbers import LARGEST, MICROS, SMALLEST
+from dsl.numbers import MICROS, divide_half_away
+from dsl.patterns import matches
 from dsl.state import State, Value
 from dsl.types import Type
-
-_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
-_UPPER = {lower: upper for upper, lower in _LOWER.items()}
 
 
 @dataclass(slots=True)
@@ -21,38 +21,41 @@ class Evaluation:
 
     Attributes:
         context: what the request brought along, numbers as micro-units.
+        properties: those of the event, inside a filter.
     """
 
     checked: CheckedCatalog
     state: State
     context: Mapping[str, object] = field(default_factory=dict)
+    properties: Mapping[str, object] = field(default_factory=dict)
     _known: dict[str, Value] = field(default_factory=dict)
 
     def definition(self, key: str) -> Value:
         """Value of a trait (None is missing) or segment (always true or false)."""
         if key not in self._known:
-            self._known[key] = self.value(self.checked.values[key].node)
+            definition = self.checked.values[key]
+            of_kind = self.truth if definition.kind == "segment" else self.value
+            self._known[key] = of_kind(definition.node)
         return self._known[key]
 
     def truth(self, node: typed.Node) -> bool:
         """`node` in a Boolean position: only true is true."""
         return self.value(node) is True
 
-    def value(self, node: typed.Node) -> Value:  # noqa: C901  # one case per kind of node
+    def value(self, node: typed.Node) -> Value:  # noqa: C901, PLR0912  # one case per kind of node
         """Value of `node`; None is missing."""
         match node:
             case typed.Constant(value=value):
                 return value
             case typed.Field():
-                return _field_value(node, self.context if node.root == "context" else self.state.attributes)
+                return field_value(node, self._root(node))
             case typed.Reference(key=key):
                 return self.definition(key)
             case typed.AggregateValue(aggregate=aggregate):
-                use = self.checked.aggregates.get(aggregate.text)
-                return self.state.aggregates.get(aggregate.text, use.of_nothing if use else None)
+                return self.state.aggregates.get(aggregate.key, AGGREGATES[aggregate.function].of_nothing)
             case typed.Age():
                 instant = self.value(node.instant)
-                return _bounded((self.state.as_of_ms - instant) // node.unit_ms * MICROS) if _is_int(instant) else None
+                return bounded((self.state.as_of_ms - instant) // node.unit_ms * MICROS) if _is_int(instant) else None
             case typed.Now():
                 return self.state.as_of_ms
             case typed.Not(operand=operand):
@@ -63,16 +66,18 @@ class Evaluation:
                 return self.truth(left) or self.truth(right)
             case typed.Compare():
                 return compare(node.operator, self.value(node.left), self.value(node.right))
+            case typed.WordOperator():
+                return word_operator(node.operator, self.value(node.left), self.value(node.right))
             case typed.Within():
                 value = self.value(node.value)
                 return value is not None and any(value == self.value(item) for item in node.items)
             case typed.Arithmetic():
                 result = arithmetic(node.operator, self.value(node.left), self.value(node.right))
                 # Timestamps are milliseconds, their difference is a number of milliseconds.
-                return _bounded(result * MICROS) if result is not None and node.left.type == "timestamp" else result
+                return bounded(result * MICROS) if result is not None and node.left.type == "timestamp" else result
             case typed.Negate(operand=operand):
                 number = self.value(operand)
-                return _bounded(-number) if _is_int(number) else None
+                return bounded(-number) if _is_int(number) else None
             case typed.Call():
                 return self._call(node)
             case typed.Items():
@@ -87,11 +92,30 @@ class Evaluation:
                 condition, then, otherwise = node.arguments
                 return self.value(then if self.truth(condition) else otherwise)
             case "is_set":
-                return self.value(node.arguments[0]) is not None
+                return self._is_set(node.arguments[0])
+            case "bucket":
+                return bucket_share(str(self.value(node.arguments[0])), self.state.profile_id)
+            case "text" | "number":
+                (argument,) = node.arguments
+                convert = to_text if node.function == "text" else to_number
+                return convert(self.value(argument), argument.type)
         values = [self.value(argument) for argument in node.arguments]
         if any(value is None for value in values):
             return None
-        return _STRICT[node.function](*values)
+        return STRICT[node.function](*values)
+
+    def _is_set(self, node: typed.Node) -> bool:
+        if isinstance(node, typed.Field) and node.type == "unknown":
+            # A list or an object is there, though no type of the language holds it.
+            return raw_value(node, self._root(node)) is not None
+        return self.value(node) is not None
+
+    def _root(self, node: typed.Field) -> Mapping[str, object]:
+        return {"attribute": self.state.attributes, "property": self.properties, "context": self.context}[node.root]
+
+    def of_event(self, properties: Mapping[str, object]) -> "Evaluation":
+        """The same evaluation inside a filter, over an event with these properties."""
+        return replace(self, properties=properties)
 
 
 def evaluate(
@@ -118,6 +142,28 @@ def compare(operator: str, left: Value, right: Value) -> bool:
     return _COMPARE[operator](left, right)
 
 
+def word_operator(operator: str, left: Value, right: Value) -> bool:
+    """`contains` on text or a list, `starts_with`, `ends_with`, `matches` on text; false when either is missing.
+
+    >>> word_operator("contains", "order-17", "r-1"), word_operator("contains", ("a", 1), "a")
+    (True, True)
+    """
+    if left is None or right is None:
+        return False
+    if isinstance(left, tuple):
+        return any(type(item) is type(right) and item == right for item in left)
+    if not isinstance(left, str) or not isinstance(right, str):
+        return False
+    match operator:
+        case "contains":
+            return right in left
+        case "starts_with":
+            return left.startswith(right)
+        case "ends_with":
+            return left.endswith(right)
+    return matches(left, right)
+
+
 def arithmetic(operator: str, left: Value, right: Value) -> int | None:
     """Exact arithmetic on micro-units; missing operands, overflow and division by zero are missing.
 
@@ -128,27 +174,17 @@ def arithmetic(operator: str, left: Value, right: Value) -> int | None:
         return None
     match operator:
         case "+":
-            return _bounded(left + right)
+            return bounded(left + right)
         case "-":
-            return _bounded(left - right)
+            return bounded(left - right)
         case "*":
-            return _bounded(divide_half_away(left * right, MICROS))
+            return bounded(divide_half_away(left * right, MICROS))
         case "/":
-            return _bounded(divide_half_away(left * MICROS, right)) if right else None
+            return bounded(divide_half_away(left * MICROS, right)) if right else None
     if right == 0:
         return None
     remainder = abs(left) % abs(right)
     return -remainder if left < 0 else remainder
-
-
-def divide_half_away(dividend: int, divisor: int) -> int:
-    """The quotient rounded to the nearest integer, halves away from zero.
-
-    >>> [divide_half_away(n, 2) for n in (-3, -1, 1, 3, 4)]
-    [-2, -1, 1, 2, 2]
-    """
-    quotient = (2 * abs(dividend) + abs(divisor)) // (2 * abs(divisor))
-    return quotient if (dividend < 0) == (divisor < 0) else -quotient
 
 
 def of_type(value: object, wanted: Type) -> Value:
@@ -167,20 +203,20 @@ def of_type(value: object, wanted: Type) -> Value:
     return None
 
 
-def _field_value(node: typed.Field, values: Mapping[str, object]) -> Value:
+def field_value(node: typed.Field, values: Mapping[str, object]) -> Value:
+    """What a document holds at the path of `node`, where it is of its type; an open type takes any scalar."""
+    found = raw_value(node, values)
+    if node.type != "unknown":
+        return of_type(found, node.type)
+    return found if isinstance(found, bool | int | str) else None
+
+
+def raw_value(node: typed.Field, values: Mapping[str, object]) -> object:
+    """What a document holds at the path of `node`, of any type; None is missing."""
     found: object = values
     for step in node.steps:
         found = found.get(step) if isinstance(found, Mapping) else None
-    return of_type(found, node.type) if node.type != "unknown" else _any_scalar(found)
-
-
-def _any_scalar(value: object) -> Value:
-    """A value whose type does not matter (`is_set`): anything but JSON null is there."""
-    return None if value is None else True
-
-
-def _bounded(number: int) -> int | None:
-    return number if SMALLEST <= number <= LARGEST else None
+    return found
 
 
 def _is_int(value: Value) -> TypeIs[int]:
@@ -193,12 +229,4 @@ _COMPARE: dict[str, Callable[..., bool]] = {
     "<=": lambda left, right: left <= right,
     ">": lambda left, right: left > right,
     ">=": lambda left, right: left >= right,
-}
-_STRICT: dict[str, Callable[..., Value]] = {
-    "abs": lambda number: _bounded(abs(number)),
-    "min": min,
-    "max": max,
-    "lower": lambda text: text.translate(_LOWER),
-    "upper": lambda text: text.translate(_UPPER),
-    "length": lambda text: len(text) * MICROS,
 }

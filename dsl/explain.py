@@ -1,6 +1,7 @@
 """Why a condition holds or does not: the comparisons that decided it, with their values, as short sentences."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from dsl import typed
 from dsl.check import CheckedCatalog
@@ -11,6 +12,17 @@ from dsl.state import State, Value
 from dsl.types import Type
 
 
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """Where a clause stands: the names of the definitions around it, and those that have been shown already.
+
+    A definition that is reached in several ways is shown once, or there would be as many sentences as ways.
+    """
+
+    prefix: str
+    shown: set[str] = field(default_factory=set)
+
+
 def reasons(
     node: typed.Node, state: State, checked: CheckedCatalog, context: Mapping[str, object] | None = None
 ) -> tuple[str, ...]:
@@ -18,10 +30,10 @@ def reasons(
 
     For a true answer they are the clauses that make it true (of `||` the first that holds), for a false one those
     that make it false (of `&&` the first that fails). A clause inside a segment or trait carries its name:
-    `segment vip: purchases_30d = 4 >= 3`.
+    `segment vip: purchases_30d = 4 >= 3`; a definition that is reached in several ways is shown once.
     """
     evaluation = Evaluation(checked, state, context or {})
-    return tuple(dict.fromkeys(_decisive(node, evaluation, evaluation.truth(node), "")))
+    return tuple(dict.fromkeys(_decisive(node, evaluation, evaluation.truth(node), _Inside(""))))
 
 
 def show_value(value: Value, value_type: Type) -> str:
@@ -35,28 +47,31 @@ def show_value(value: Value, value_type: Type) -> str:
     return f'"{value}"'
 
 
-def _decisive(node: typed.Node, evaluation: Evaluation, outcome: bool, prefix: str) -> Iterator[str]:
+def _decisive(node: typed.Node, evaluation: Evaluation, outcome: bool, inside: _Inside) -> Iterator[str]:
     match node:
         case typed.Logic(operator=operator, left=left, right=right):
             if outcome == (operator == "&&"):
-                yield from _decisive(left, evaluation, outcome, prefix)
-                yield from _decisive(right, evaluation, outcome, prefix)
+                yield from _decisive(left, evaluation, outcome, inside)
+                yield from _decisive(right, evaluation, outcome, inside)
             else:
                 decider = left if evaluation.truth(left) == outcome else right
-                yield from _decisive(decider, evaluation, outcome, prefix)
+                yield from _decisive(decider, evaluation, outcome, inside)
         case typed.Not(operand=operand):
-            yield from _decisive(operand, evaluation, not outcome, prefix)
+            yield from _decisive(operand, evaluation, not outcome, inside)
         case typed.Reference(type="boolean"):
-            yield from _inside(node, evaluation, outcome, prefix)
+            yield from _inside(node, evaluation, outcome, inside)
         case typed.Compare(operator="==" | "!=", left=typed.Reference(type="boolean") as left, right=typed.Constant()):
-            yield from _inside(left, evaluation, evaluation.truth(left), prefix)
+            yield from _inside(left, evaluation, evaluation.truth(left), inside)
         case _:
-            yield prefix + _clause(node, evaluation, outcome)
+            yield inside.prefix + _clause(node, evaluation, outcome)
 
 
-def _inside(node: typed.Reference, evaluation: Evaluation, outcome: bool, prefix: str) -> Iterator[str]:
-    definition = evaluation.checked.values[node.key].node
-    yield from _decisive(definition, evaluation, outcome, f"{prefix}{node.kind} {node.key}: ")
+def _inside(node: typed.Reference, evaluation: Evaluation, outcome: bool, inside: _Inside) -> Iterator[str]:
+    if node.key in inside.shown:
+        return
+    inside.shown.add(node.key)
+    prefix = f"{inside.prefix}{node.kind} {node.key}: "
+    yield from _decisive(evaluation.checked.values[node.key].node, evaluation, outcome, _Inside(prefix, inside.shown))
 
 
 def _clause(node: typed.Node, evaluation: Evaluation, outcome: bool) -> str:
@@ -93,11 +108,18 @@ def _name(node: typed.Node) -> str:
         case typed.Call(function=function, arguments=arguments):
             return f"{function}({', '.join(_name(argument) for argument in arguments)})"
         case typed.Arithmetic(operator=operator, left=left, right=right):
-            return f"{_name(left)} {operator} {_name(right)}"
+            return f"{_operand(left, operator)} {operator} {_operand(right, operator, right=True)}"
         case typed.Negate(operand=operand):
-            return f"-{_name(operand)}"
+            return f"-({_name(operand)})" if typed.children(operand) else f"-{_name(operand)}"
         case typed.Constant(value=value, type=value_type):
             return show_value(value, value_type)
         case typed.Now():
             return "now()"
     return "the condition"
+
+
+def _operand(node: typed.Node, operator: str, right: bool = False) -> str:
+    """Text of an operand, in parentheses where another reading would be another number."""
+    sums = {"+", "-"}
+    loose = isinstance(node, typed.Arithmetic) and (right or (node.operator in sums and operator not in sums))
+    return f"({_name(node)})" if loose else _name(node)

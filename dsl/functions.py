@@ -13,6 +13,7 @@ class Function:
         parameters: types of the arguments; `unknown` takes any type, the same for all such parameters of a call.
         returns: type of the result; `unknown` means that of the arguments of any type.
         variadic: the last parameter may be repeated.
+        optional: how many of the last parameters may be left out.
         total: never missing, whatever the arguments are.
         example: an expression and its value.
     """
@@ -23,12 +24,15 @@ class Function:
     summary: str
     example: tuple[str, str]
     variadic: bool = False
+    optional: int = 0
     total: bool = False
 
     @property
     def signature(self) -> str:
         """As shown to people: `coalesce(any, any, ...) -> any`."""
         words = ["any" if parameter == "unknown" else parameter for parameter in self.parameters]
+        first_optional = len(words) - self.optional
+        words = [f"{word}?" if number >= first_optional else word for number, word in enumerate(words)]
         shown = ", ".join([*words, "..."] if self.variadic else words)
         return f"{self.name}({shown}) -> {'any' if self.returns == 'unknown' else self.returns}"
 
@@ -59,6 +63,44 @@ FUNCTIONS: dict[str, Function] = {
             ("is_set(profile.plan)", "false"),
             total=True,
         ),
+        Function(
+            "number",
+            ("unknown",),
+            "number",
+            "a number as it is, a decimal text as a number, a timestamp in milliseconds; else missing",
+            ('number("2.50")', "2.5"),
+        ),
+        Function(
+            "text",
+            ("unknown",),
+            "string",
+            "the canonical text of a number, boolean or timestamp; a string as it is",
+            ("text(2.50)", '"2.5"'),
+        ),
+        Function(
+            "round",
+            ("number", "number"),
+            "number",
+            "a number with at most as many decimals as the second argument, a literal from 0 to 6, says (0 without "
+            "one); halves away from zero",
+            ("round(2.345, 2)", "2.35"),
+            optional=1,
+        ),
+        Function(
+            "date",
+            ("string",),
+            "timestamp",
+            "the start of a date in the project's zone, or an instant; takes a literal",
+            ('date("2017-07-04")', '"2017-07-04T04:00:00.000Z"'),
+        ),
+        Function(
+            "bucket",
+            ("string",),
+            "number",
+            "a share from 0 up to 1 that is fixed for each profile and salt, a literal",
+            ('bucket("spring") < 1', "true"),
+            total=True,
+        ),
         Function("abs", ("number",), "number", "the size of a number without its sign", ("abs(-2.5)", "2.5")),
         Function("min", ("number", "number"), "number", "the smallest argument", ("min(3, 2)", "2"), variadic=True),
         Function("max", ("number", "number"), "number", "the largest argument", ("max(3, 2)", "3"), variadic=True),
@@ -75,6 +117,9 @@ FUNCTIONS: dict[str, Function] = {
         ),
     )
 }
+
+TAKES_ANY = ("is_set", "number", "text")
+"""Functions whose argument is of any type on its own: nothing beside it settles what is open."""
 
 REFERENCES = ("segment", "trait")
 """Calls that name another definition by a string: `segment("vip")`."""

@@ -1,19 +1,22 @@
 """Syntax to typed tree: looks up every name and settles every type of one expression, collecting what is wrong."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, cast
 
 from dsl import syntax, typed
-from dsl.aggregates import AGES, AGGREGATES, SEEN_AGES, AggregateFunction
+from dsl.aggregates import SEEN_AGES
 from dsl.catalog import EventSchema
+from dsl.clock import UTC_ZONE, Zone, parse_instant
 from dsl.diagnostics import Code, Diagnostic
-from dsl.functions import FUNCTIONS, REFERENCES, Function
-from dsl.nearest import nearest
+from dsl.functions import FUNCTIONS, REFERENCES, TAKES_ANY, Function
+from dsl.infer_aggregate import infer_aggregate
+from dsl.nearest import nearest_help
+from dsl.numbers import MICROS
+from dsl.patterns import PatternError, check_pattern
 from dsl.printer import print_node
 from dsl.source import Source, Span
 from dsl.types import ARTICLE, Type
-from dsl.windows import Window, read_window
 
 Place = Literal["value", "flag", "filter"]
 """Where an expression stands: traits and segments are `value`; only flags may read `context.`."""
@@ -40,6 +43,7 @@ class Names:
     events: Mapping[str, EventSchema]
     attributes: Mapping[str, Type]
     definitions: Mapping[str, Definition]
+    zone: Zone = UTC_ZONE
 
 
 @dataclass(slots=True)
@@ -68,7 +72,7 @@ class Inference:
             case syntax.Path():
                 return self._path(node)
             case syntax.Aggregate():
-                return self._aggregate(node)
+                return infer_aggregate(self, node)
             case syntax.Call():
                 return self._call(node)
             case syntax.Unary(operator="-"):
@@ -80,7 +84,7 @@ class Inference:
 
     def expect(self, node: typed.Node, wanted: Type, place: str) -> typed.Node:
         """`node` with type `wanted`: an open type is settled, another type is an error that names `place`."""
-        if node.type == wanted or _is_broken(node):
+        if node.type == wanted or is_broken(node):
             return node
         if node.type == "unknown":
             return _settle(node, wanted)
@@ -103,10 +107,10 @@ class Inference:
         if definition := self.names.definitions.get(node.name):
             return _reference(definition, node.span)
         candidates = [*self.names.definitions, *SEEN_AGES]
-        help_lines = _nearest_help(node.name, candidates, "name")
+        help_lines = nearest_help(node.name, candidates, "name")
         if node.name in self.names.attributes:
             help_lines = (f"the attribute of that name is `profile.{node.name}`",)
-        return self._error(
+        return self.error(
             "unknown-name", f"no trait or segment is named `{node.name}`", node.span, "not defined", help_lines
         )
 
@@ -117,21 +121,24 @@ class Inference:
         if root == "context":
             if self.place == "value":
                 text = "`context.` is what a request brought along, so only flags may read it"
-                return self._error("not-allowed-here", text, node.span, "not in a trait or segment")
+                return self.error("not-allowed-here", text, node.span, "not in a trait or segment")
+            if self.place == "filter":
+                text = "the context of an event is not available yet"
+                return self.error("not-allowed-here", text, node.span, "not in a filter")
             return typed.Field("context", node.steps[1:], "unknown", node.span)
         if self.place == "filter" and root != "profile":
             cut = 1 if root == "properties" else 0
             return self._property(node.steps[cut:], node.step_spans[cut:], node.span)
         if self.place == "filter":
             text = "a filter looks at one event: it cannot read `profile.`"
-            return self._error("not-allowed-here", text, node.span, "not in a filter")
+            return self.error("not-allowed-here", text, node.span, "not in a filter")
         roots = ["profile", "context", "events"]
-        return self._error(
+        return self.error(
             "unknown-name",
             f"nothing is named `{root}`",
             node.step_spans[0],
             "expected `profile`, `context` or `events`",
-            _nearest_help(root, roots, "root"),
+            nearest_help(root, roots, "root"),
         )
 
     def _attribute(self, node: syntax.Path) -> typed.Node:
@@ -141,12 +148,12 @@ class Inference:
         name = steps[0]
         declared = self.names.attributes.get(name)
         if declared is None and self.names.attributes:
-            return self._error(
+            return self.error(
                 "unknown-name",
                 f"`profile` has no attribute `{name}`",
                 node.step_spans[1],
                 "not declared",
-                _nearest_help(name, self.names.attributes, "attribute", "profile.", self.names.attributes.get),
+                nearest_help(name, self.names.attributes, "attribute", "profile.", self.names.attributes.get),
             )
         return typed.Field("attribute", steps, declared or "unknown", node.span)
 
@@ -156,120 +163,51 @@ class Inference:
         declared = self.event.properties if self.event else {}
         if declared and steps[0] not in declared:
             event = self.event.name if self.event else ""
-            return self._error(
+            return self.error(
                 "unknown-name",
                 f"event `{event}` has no property `{steps[0]}`",
                 spans[0],
                 "not declared",
-                _nearest_help(steps[0], declared, "property", type_of=declared.get),
+                nearest_help(steps[0], declared, "property", type_of=declared.get),
             )
         return typed.Field("property", steps, declared.get(steps[0], "unknown"), span)
 
     def _nested(self, span: Span) -> typed.Node:
-        return self._error("not-allowed-here", "a path may have one step below its root", span, "nested too deep")
+        return self.error("not-allowed-here", "a path may have one step below its root", span, "nested too deep")
 
-    # -- aggregates ----------------------------------------------------------------------------------------------
-
-    def _aggregate(self, node: syntax.Aggregate) -> typed.Node:
-        if self.place == "filter":
-            text = "a filter looks at one event: it cannot hold aggregates"
-            return self._error("not-allowed-here", text, node.span, "not in a filter")
-        schema = self._event_schema(node)
-        filter_node = self._filter(node, schema)
-        age = AGES.get(node.function)
-        name = age.instant if age else node.function
-        function = AGGREGATES.get(name)
-        if function is None:
-            help_lines = _nearest_help(node.function, [*AGGREGATES, *AGES], "aggregate")
-            message = f"no aggregate is named `{node.function}`"
-            return self._error("unknown-aggregate", message, node.function_span, "", help_lines)
-        window = self._window(node, function)
-        argument = self._argument(node, function, schema)
-        text = print_node(replace(node, function=name))
-        scope: typed.Scope = "tracked" if node.event is None else "named"
-        base = typed.BaseAggregate(scope, node.event or "", filter_node, name, window, argument, function.returns, text)
-        nullable = function.of_nothing is None or not function.whole
-        value = typed.AggregateValue(base, function.returns, node.span, nullable)
-        return typed.Age(value, age.unit_ms, print_node(node), node.span) if age else value
-
-    def _event_schema(self, node: syntax.Aggregate) -> EventSchema | None:
-        if node.event is None:
-            return None
-        known = self.names.events
-        if known and node.event not in known:
-            message = f"no event is named `{node.event}`"
-            help_lines = _nearest_help(node.event, known, "event", "events.")
-            self._error("unknown-name", message, node.event_span, "not declared", help_lines)
-        return known.get(node.event)
-
-    def _filter(self, node: syntax.Aggregate, schema: EventSchema | None) -> typed.Node | None:
-        if node.filter is None:
-            return None
-        inner = Inference(self.source, self.names, "filter", schema, self.found)
-        result = inner.truth(node.filter, "a filter")
-        inner.settled(result)
-        return result
-
-    def _window(self, node: syntax.Aggregate, function: AggregateFunction) -> Window | None:
-        if node.window is None or node.window_span is None:
-            return None
-        window = read_window(node.window)
-        if window is None:
-            help_lines = ("write a number and a unit: `90s`, `30m`, `36h`, `7d`, `2w`",)
-            self._error("bad-window", f"`{node.window}` is not a window", node.window_span, "", help_lines)
-        elif function.window == "calendar" and window.days is None:
-            help_lines = ("write whole days or weeks: `14d`, `2w`",)
-            message = f"`{function.name}` counts calendar days, so its window cannot be `{node.window}`"
-            self._error("bad-window", message, node.window_span, "", help_lines)
-        return window
-
-    def _argument(
-        self, node: syntax.Aggregate, function: AggregateFunction, schema: EventSchema | None
-    ) -> typed.Field | None:
-        given = node.arguments or ()
-        wanted = 0 if function.argument is None else 1
-        if len(given) != wanted or (wanted == 0 and node.arguments is not None):
-            shown = f"{function.name}(property)" if wanted else f"{function.name}` without parentheses; found `()"
-            message = f"expected `{shown}`" if wanted else f"expected `{function.name}` without parentheses"
-            self._error("wrong-arguments", message, node.span, f"{len(given)} given")
-            return None
-        if function.argument is None:
-            return None
-        inner = Inference(self.source, self.names, "filter", schema, self.found)
-        value = inner.infer(given[0])
-        if not isinstance(value, typed.Field) or value.root != "property":
-            if not _is_broken(value):
-                self._error("wrong-arguments", f"`{function.name}` takes a property", value.span, "not a property")
-            return None
-        settled = inner.expect(value, function.argument, f"`{function.name}`")
-        return settled if isinstance(settled, typed.Field) else None
+    def inside(self, schema: EventSchema | None) -> "Inference":
+        """The same expression, inside a filter or the parentheses of an aggregate over such events."""
+        return Inference(self.source, self.names, "filter", schema, self.found)
 
     # -- calls and operators -------------------------------------------------------------------------------------
 
     def _call(self, node: syntax.Call) -> typed.Node:
-        if self.place == "filter" and node.function in (*REFERENCES, "now", "days_since"):
+        if self.place == "filter" and node.function in (*REFERENCES, "now", "days_since", "bucket"):
             text = f"a filter looks at one event: it cannot call `{node.function}`"
-            return self._error("not-allowed-here", text, node.function_span, "not in a filter")
+            return self.error("not-allowed-here", text, node.function_span, "not in a filter")
         if node.function in REFERENCES:
             return self._reference_call(node)
         function = FUNCTIONS.get(node.function)
         if function is None:
-            help_lines = _nearest_help(node.function, [*FUNCTIONS, *REFERENCES], "function")
+            help_lines = nearest_help(node.function, [*FUNCTIONS, *REFERENCES], "function")
             message = f"no function is named `{node.function}`"
-            return self._error("unknown-function", message, node.function_span, "", help_lines)
-        least = len(function.parameters)
-        if len(node.arguments) < least or (len(node.arguments) > least and not function.variadic):
+            return self.error("unknown-function", message, node.function_span, "", help_lines)
+        most, given = len(function.parameters), len(node.arguments)
+        if given < most - function.optional or (given > most and not function.variadic):
             message = f"expected `{function.signature}`"
-            return self._error("wrong-arguments", message, node.span, f"{len(node.arguments)} given")
+            return self.error("wrong-arguments", message, node.span, f"{len(node.arguments)} given")
         return self._known_call(node, function)
 
     def _known_call(self, node: syntax.Call, function: Function) -> typed.Node:
         if function.name == "now":
             return typed.Now(node.span)
+        if function.name in ("date", "bucket", "round"):
+            return self._with_literal(node, function)
         wanted = [function.parameters[min(i, len(function.parameters) - 1)] for i in range(len(node.arguments))]
         arguments = [self.infer(argument) for argument in node.arguments]
         free = [arguments[i] for i, parameter in enumerate(wanted) if parameter == "unknown"]
-        common: Type = next((a.type for a in free if a.type != "unknown"), "unknown")
+        takes_any = function.name in TAKES_ANY
+        common: Type = "unknown" if takes_any else next((a.type for a in free if a.type != "unknown"), "unknown")
         for i, parameter in enumerate(wanted):
             target: Type = common if parameter == "unknown" else parameter
             if target != "unknown":
@@ -279,19 +217,45 @@ class Inference:
         result: Type = common if function.returns == "unknown" else function.returns
         return typed.Call(function.name, tuple(arguments), result, node.span, _call_nullable(function, arguments))
 
+    def _with_literal(self, node: syntax.Call, function: Function) -> typed.Node:
+        """Calls that take a literal: the instant of a date, the share of a salt, the decimals of a rounding."""
+        literal = node.arguments[-1] if function.name != "round" or len(node.arguments) == 2 else None
+        value = literal.value if isinstance(literal, syntax.String) else None
+        if function.name == "round":
+            return self._round(node, literal)
+        if value is None:
+            return self.error("wrong-arguments", f'expected `{function.name}("...")`', node.span, "takes a literal")
+        if function.name == "bucket":
+            constant = typed.Constant(value, "string", node.arguments[0].span)
+            return typed.Call("bucket", (constant,), "number", node.span, nullable=False)
+        try:
+            return typed.Constant(parse_instant(value, self.names.zone), "timestamp", node.span)
+        except ValueError as error:
+            help_lines = ("write a date or an instant: `2017-07-04`, `2017-07-04T12:00:00Z`",)
+            return self.error("wrong-arguments", str(error), node.arguments[0].span, "", help_lines)
+
+    def _round(self, node: syntax.Call, literal: syntax.Node | None) -> typed.Node:
+        decimals = literal.micros if isinstance(literal, syntax.Number) else None if literal else 0
+        if decimals is None or decimals % MICROS or not 0 <= decimals <= 6 * MICROS:
+            message = "the decimals of `round` are a whole number from 0 to 6, written out"
+            return self.error("wrong-arguments", message, literal.span if literal else node.span)
+        number = self.expect(self.infer(node.arguments[0]), "number", "`round`")
+        constant = typed.Constant(decimals, "number", node.span)
+        return typed.Call("round", (number, constant), "number", node.span, nullable=True)
+
     def _reference_call(self, node: syntax.Call) -> typed.Node:
         if len(node.arguments) != 1 or not isinstance(node.arguments[0], syntax.String):
             message = f'expected `{node.function}("key")`'
-            return self._error("wrong-arguments", message, node.span, "takes one string literal")
+            return self.error("wrong-arguments", message, node.span, "takes one string literal")
         key = node.arguments[0].value
         definition = self.names.definitions.get(key)
         if definition is not None and definition.kind == node.function:
             return _reference(definition, node.span)
         keys = [d.key for d in self.names.definitions.values() if d.kind == node.function]
-        help_lines = _nearest_help(key, keys, node.function)
+        help_lines = nearest_help(key, keys, node.function)
         if definition is not None:
             help_lines = (f'`{key}` is a {definition.kind}: write `{definition.kind}("{key}")`',)
-        return self._error(
+        return self.error(
             "unknown-name", f"no {node.function} is named `{key}`", node.arguments[0].span, "not defined", help_lines
         )
 
@@ -307,8 +271,7 @@ class Inference:
                 return self._compare(node, place)
             case "in":
                 return self._within(node)
-        message = f"`{node.operator}` is not available yet"
-        return self._error("not-allowed-here", message, node.operator_span, "")
+        return self._word_operator(node, place)
 
     def _arithmetic(self, node: syntax.Binary, place: str) -> typed.Node:
         left, right = self.infer(node.left), self.infer(node.right)
@@ -321,22 +284,24 @@ class Inference:
 
     def _compare(self, node: syntax.Binary, place: str) -> typed.Node:
         left, right = self.infer(node.left), self.infer(node.right)
-        if left.type == "unknown" and not _is_broken(left):
+        if left.type == "unknown" and not is_broken(left):
             left = self.expect(left, right.type, place)
         right = self.expect(right, left.type, place) if left.type != "unknown" else right
-        if left.type == "boolean" and node.operator not in ("==", "!=") and not _is_broken(left):
+        if left.type == "boolean" and node.operator not in ("==", "!=") and not is_broken(left):
             help_lines = ("booleans have no order: compare them with `==` or `!=`",)
-            return self._error("wrong-type", f"{place} does not apply to booleans", node.operator_span, "", help_lines)
+            return self.error("wrong-type", f"{place} does not apply to booleans", node.operator_span, "", help_lines)
         if left.type == "list":
             help_lines = ("ask whether a value is in a list with `in`",)
-            return self._error("wrong-type", f"{place} does not apply to lists", node.operator_span, "", help_lines)
+            return self.error("wrong-type", f"{place} does not apply to lists", node.operator_span, "", help_lines)
         return typed.Compare(node.operator, left, right, node.span)
 
     def _within(self, node: syntax.Binary) -> typed.Node:
         value, right = self.infer(node.left), self.infer(node.right)
+        if right.type == "list" and not isinstance(right, typed.Items):
+            return typed.WordOperator("contains", right, value, node.span)
         if not isinstance(right, typed.Items):
-            if not _is_broken(right):
-                self._error(
+            if not is_broken(right):
+                self.error(
                     "wrong-type",
                     "the right side of `in` is a list",
                     right.span,
@@ -345,27 +310,62 @@ class Inference:
                 )
             return typed.Constant(None, "boolean", node.span)
         types = list(dict.fromkeys(item.type for item in right.items if item.type != "unknown"))
-        if value.type == "unknown" and not _is_broken(value) and len(types) == 1:
+        if value.type == "unknown" and not is_broken(value) and len(types) == 1:
             value = _settle(value, types[0])
         items = tuple(_settle(i, value.type) if i.type == "unknown" else i for i in right.items)
         kept = tuple(item for item in items if item.type == value.type)
         return typed.Within(value, kept, node.span)
 
+    def _word_operator(self, node: syntax.Binary, place: str) -> typed.Node:
+        """`contains`, `starts_with`, `ends_with`, `matches`: text on both sides, or a list on the left."""
+        left, right = self.infer(node.left), self.infer(node.right)
+        operator = cast(Literal["contains", "starts_with", "ends_with", "matches"], node.operator)
+        if operator == "contains" and left.type == "list":
+            if right.type == "unknown" and not is_broken(right):
+                right = _settle(right, "string")
+            return typed.WordOperator(operator, left, right, node.span)
+        left, right = self.expect(left, "string", place), self.expect(right, "string", place)
+        if operator == "matches" and not is_broken(right):
+            self._check_pattern(right)
+        return typed.WordOperator(operator, left, right, node.span)
+
+    def _check_pattern(self, node: typed.Node) -> None:
+        if not isinstance(node, typed.Constant):
+            self.error("wrong-arguments", "the pattern of `matches` is written out, in quotes", node.span)
+            return
+        try:
+            check_pattern(str(node.value))
+        except PatternError as error:
+            help_lines = ("patterns are written as for RE2: no look-around, no back-references",)
+            self.error("bad-pattern", f"this is not a pattern: {error}", node.span, "", help_lines)
+
     # -- errors --------------------------------------------------------------------------------------------------
 
     def settled(self, node: typed.Node) -> None:
-        """Reports every part of `node` whose type nothing fixes (`is_set` takes any)."""
-        if isinstance(node, typed.Field) and node.type == "unknown":
-            what = {"attribute": "attribute", "property": "property", "context": "context value"}[node.root]
-            self._error(
-                "unknown-type",
-                f"nothing says of which type the {what} `{'.'.join(node.steps)}` is",
-                node.span,
-                "type unknown",
-                (f"declare the {what}" if what != "context value" else "compare it with a literal",),
-            )
-        if isinstance(node, typed.Call) and node.function == "is_set":
-            return
+        """Reports every part of `node` whose type nothing fixes (`is_set` takes any), or that engines cannot hold."""
+        match node:
+            case typed.Call(function="is_set" | "number" | "text", arguments=(typed.Field(type="unknown"),)):
+                return
+            case typed.AggregateValue(type="unknown"):
+                hints = ("declare the property", 'or compare the value with a literal: `... == "pro"`')
+                self.error(
+                    "unknown-type", f"nothing says of which type `{node.aggregate.text}` is", node.span, "", hints
+                )
+            case typed.Field(type="unknown"):
+                what = _WORDS[node.root]
+                self.error(
+                    "unknown-type",
+                    f"nothing says of which type the {what} `{'.'.join(node.steps)}` is",
+                    node.span,
+                    "type unknown",
+                    (f"declare the {what}" if node.root != "context" else "compare it with a literal",),
+                )
+            case typed.Field(type="timestamp" | "list"):
+                message = f"a value of {_WORDS[node.root]} `{'.'.join(node.steps)}` as {ARTICLE[node.type]}"
+                self.error("not-allowed-here", f"{message} is not available yet", node.span)
+            case typed.Items():
+                advice = ('ask whether a value is in a list: `profile.country in ["NO", "SE"]`',)
+                self.error("wrong-type", "a list stands only on the right side of `in`", node.span, "", advice)
         for child in typed.children(node):
             self.settled(child)
 
@@ -382,14 +382,19 @@ class Inference:
         )
         return typed.Constant(None, wanted, node.span)
 
-    def _error(
+    def error(
         self, code: Code, message: str, span: Span, label: str = "", help_lines: tuple[str, ...] = ()
     ) -> typed.Node:
+        """Notes what is wrong; the broken part goes on as a missing constant."""
         self.found.append(Diagnostic(code, message, span, self.source, label, help=help_lines))
         return typed.Constant(None, "unknown", span)
 
 
-def _is_broken(node: typed.Node) -> bool:
+_WORDS = {"attribute": "attribute", "property": "property", "context": "context value"}
+
+
+def is_broken(node: typed.Node) -> bool:
+    """Whether an error has been noted for `node`: what follows from it is not noted again."""
     return isinstance(node, typed.Constant) and node.value is None
 
 
@@ -398,6 +403,8 @@ def _settle(node: typed.Node, wanted: Type) -> typed.Node:
     match node:
         case typed.Field(type="unknown"):
             return replace(node, type=wanted)
+        case typed.AggregateValue(type="unknown"):
+            return replace(node, type=wanted, aggregate=replace(node.aggregate, type=wanted))
         case typed.Call(type="unknown", function="if"):
             condition, *branches = node.arguments
             return replace(node, type=wanted, arguments=(condition, *(_settle(b, wanted) for b in branches)))
@@ -417,19 +424,6 @@ def _call_nullable(function: Function, arguments: list[typed.Node]) -> bool:
         return all(argument.nullable for argument in arguments)
     if function.name == "if":
         return any(argument.nullable for argument in arguments[1:])
+    if function.name in ("abs", "number"):
+        return True  # the smallest number has no counterpart, and not every text is a number
     return any(argument.nullable for argument in arguments)
-
-
-def _nearest_help(
-    name: str,
-    candidates: "Mapping[str, object] | list[str]",
-    what: str,
-    prefix: str = "",
-    type_of: Callable[[str], object] | None = None,
-) -> tuple[str, ...]:
-    """The help line that names the nearest candidate, with its type where that is known; empty when none is near."""
-    best = nearest(name, list(candidates))
-    if best is None:
-        return ()
-    known = type_of(best) if type_of else None
-    return (f"the nearest {what} is `{prefix}{best}`" + (f" ({known})" if known else ""),)

@@ -1,6 +1,6 @@
 """The name that was probably meant."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
 
@@ -45,3 +45,18 @@ def _shared(one: str, other: str) -> int:
     """Letters that both begin with."""
     differing = (place for place, (letter, its) in enumerate(zip(one, other, strict=False)) if letter != its)
     return next(differing, min(len(one), len(other)))
+
+
+def nearest_help(
+    name: str,
+    candidates: Iterable[str],
+    what: str,
+    prefix: str = "",
+    type_of: Callable[[str], object] | None = None,
+) -> tuple[str, ...]:
+    """The help line that names the nearest candidate, with its type where that is known; empty when none is near."""
+    best = nearest(name, candidates)
+    if best is None:
+        return ()
+    known = type_of(best) if type_of else None
+    return (f"the nearest {what} is `{prefix}{best}`" + (f" ({known})" if known else ""),)

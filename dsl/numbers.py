@@ -48,6 +48,16 @@ def _micros(digits: str, count: int) -> int | None:
     return kept + (digits[count : count + 1] >= "5")
 
 
+def divide_half_away(dividend: int, divisor: int) -> int:
+    """The quotient rounded to the nearest integer, halves away from zero.
+
+    >>> [divide_half_away(n, 2) for n in (-3, -1, 1, 3, 4)]
+    [-2, -1, 1, 2, 2]
+    """
+    quotient = (2 * abs(dividend) + abs(divisor)) // (2 * abs(divisor))
+    return quotient if (dividend < 0) == (divisor < 0) else -quotient
+
+
 def write_number(micros: int) -> str:
     """Canonical decimal text: no exponent, no trailing zeros; `read_number` gives `micros` back.
 

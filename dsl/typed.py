@@ -59,6 +59,7 @@ class BaseAggregate:
         event: name of the events; empty unless `scope` is `named`.
         window: None for whole life.
         text: canonical text: `events.purchase.sum_30d(amount)`; seen instants are `first_seen_at`, `last_seen_at`.
+        quantile_micros: rank of `percentile`, 0 to 1,000,000; of `median` the half.
     """
 
     scope: Scope
@@ -69,6 +70,12 @@ class BaseAggregate:
     argument: Field | None
     type: Type
     text: str
+    quantile_micros: int = 500_000
+
+    @property
+    def key(self) -> str:
+        """What a state keeps the value under: the text, with its type where that depends on who asks."""
+        return f"{self.text}: {self.type}" if self.function in ("first", "last", "most_frequent") else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +177,18 @@ class Within:
 
 
 @dataclass(frozen=True, slots=True)
+class WordOperator:
+    """`contains` on a string or list, `starts_with`, `ends_with`, `matches` on a string."""
+
+    operator: Literal["contains", "starts_with", "ends_with", "matches"]
+    left: "Node"
+    right: "Node"
+    span: Span
+    type: Type = "boolean"
+    nullable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Logic:
     """`&&` and `||`; operands are Boolean positions: missing counts as false."""
 
@@ -204,6 +223,7 @@ Node = (
     | Negate
     | Compare
     | Within
+    | WordOperator
     | Logic
     | Not
 )
@@ -216,7 +236,7 @@ def children(node: Node) -> tuple[Node, ...]:
             return items
         case Call(arguments=arguments):
             return arguments
-        case Arithmetic() | Compare() | Logic():
+        case Arithmetic() | Compare() | Logic() | WordOperator():
             return (node.left, node.right)
         case Within(value=value, items=items):
             return (value, *items)
@@ -234,7 +254,7 @@ def with_children(node: Node, parts: Sequence[Node]) -> Node:
             return replace(node, items=tuple(parts))
         case Call():
             return replace(node, arguments=tuple(parts))
-        case Arithmetic() | Compare() | Logic():
+        case Arithmetic() | Compare() | Logic() | WordOperator():
             left, right = parts
             return replace(node, left=left, right=right)
         case Within():

@@ -98,11 +98,12 @@ def land(
     with lake.only_writer(home.lake, project.key):
         present = registry.files(project.key)
         _refuse_other_spelling(batch, present)
-        new = _new_events(batch, lake.read_files(home.lake, present, ["event_id"]))
+        new = _new_rows(batch, lake.read_files(home.lake, present, ["event_id"]))
         if new.is_empty():
             return Landing(0, batch.height)
         seq_lo = _reserved(new.height, reserve, registry.max_seq(project.key))
-        files = _write(home.lake, project, _numbered(new, seq_lo, project.zone), progress)
+        numbered = _numbered(new, seq_lo, project.zone)
+        files = _write(home.lake, project.key, _by_day(batch, numbered), new.height, progress)
         registry.add_files(files)
     return Landing(new.height, batch.height - new.height, tuple(files), seq_lo, seq_lo + new.height - 1)
 
@@ -117,17 +118,17 @@ def _reserved(count: int, reserve: Reserve, held: int) -> int:
     return seq_lo
 
 
-def _write(lake_folder: Path, project: Project, numbered: pl.DataFrame, progress: Progress | None) -> list[LakeFile]:
+def _write(
+    folder: Path, project: str, days: Iterator[tuple[int, pl.DataFrame]], count: int, progress: Progress | None
+) -> list[LakeFile]:
     """Write a file a day; when one fails none stays."""
     files: list[LakeFile] = []
-    written = 0
     with ExitStack() as undo:
-        for day, events in _by_day(numbered):
-            files.append(lake.write_day(lake_folder, project.key, day, events))
-            undo.callback(files[-1].absolute(lake_folder).unlink, missing_ok=True)
-            written += events.height
+        for day, events in days:
+            files.append(lake.write_day(folder, project, day, events))
+            undo.callback(files[-1].absolute(folder).unlink, missing_ok=True)
             if progress is not None:
-                progress(written, numbered.height)
+                progress(sum(file.rows for file in files), count)
         # From here on the manifest may name the files, whatever happens: they stay.
         undo.pop_all()
     return files
@@ -194,14 +195,17 @@ def _refuse_other_spelling(batch: pl.DataFrame, present: tuple[LakeFile, ...]) -
             )
 
 
-def _new_events(batch: pl.DataFrame, landed: pl.LazyFrame) -> pl.DataFrame:
-    """The batch without ids that have landed, each id once (the first by `ts_ms`, then row), in the order of `seq`."""
+def _new_rows(batch: pl.DataFrame, landed: pl.LazyFrame) -> pl.DataFrame:
+    """Events that are to land: not the ids that have landed, each id once (the first by `ts_ms`, then row).
+
+    Returns:
+        `row` in the batch and `ts_ms`. Order: that of `seq`.
+    """
     ids = batch.lazy().select("event_id", "ts_ms").with_row_index("row")
     # Only ids of this batch are kept of the lake's, however many have landed.
     known = landed.join(ids.select("event_id"), on="event_id", how="semi")
     first = ids.sort("ts_ms", "row").unique("event_id", keep="first", maintain_order=True)
-    new = first.join(known, on="event_id", how="anti").sort("ts_ms", "event_id").select("row").collect()
-    return batch[new["row"]]
+    return first.join(known, on="event_id", how="anti").sort("ts_ms", "event_id").select("row", "ts_ms").collect()
 
 
 def _numbered(new: pl.DataFrame, seq_lo: int, zone: Zone) -> pl.DataFrame:
@@ -227,10 +231,10 @@ def _range(values: pl.Series) -> tuple[int, int]:
     return int(ordered["lo"][0]), int(ordered["hi"][0])
 
 
-def _by_day(numbered: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
-    """UTC day and its events as the lake keeps them, day after day; the batch must be in the order of `ts_ms`."""
+def _by_day(batch: pl.DataFrame, numbered: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+    """UTC day and its events as the lake keeps them, day after day."""
     for stretch in _stretches(numbered):
-        filled = _filled(stretch)
+        filled = _filled(batch[stretch["row"]].with_columns(stretch["seq"], stretch["local_day"]))
         start = 0
         for day, length in _runs(filled["ts_ms"]):
             events = filled.slice(start, length)
@@ -240,7 +244,7 @@ def _by_day(numbered: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
 
 
 def _stretches(numbered: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """The batch in slices of whole days, each long enough to be worth a vectorised step, none much longer."""
+    """Rows in slices of whole days, each long enough to be worth a vectorised step, none much longer."""
     start = length = 0
     for _, events in _runs(numbered["ts_ms"]):
         length += events

@@ -38,7 +38,9 @@ def _attributes(text: str) -> dict[str, object]:
     return attributes if isinstance(attributes, dict) else {}
 
 
-def _aggregate_values(uses: Sequence[AggregateUse], values: Sequence[int | None]) -> dict[str, Value]:
-    """Values by canonical text; what is missing, or the value of nothing, is left out."""
+def _aggregate_values(
+    uses: Sequence[AggregateUse], values: Sequence[int | str | bool | list[str] | None]
+) -> dict[str, Value]:
+    """Values by their key; what is missing, or the value of nothing, is left out."""
     stated = ((use, use.state_value(value)) for use, value in zip(uses, values, strict=True))
-    return {use.text: value for use, value in stated if value is not None and value != use.of_nothing}
+    return {use.key: value for use, value in stated if value is not None and value != use.of_nothing}

@@ -1,8 +1,13 @@
 """DuckDB's spelling of the primitives whose meaning engines disagree on."""
 
+from collections.abc import Sequence
+
 from sqlglot import exp
 
+from dsl import typed
 from dsl.aggregates import AGGREGATES
+from dsl.numbers import MICROS
+from dsl.sql.duckdb_aggregates import Collected, decimal_text, finished, number_of_text
 
 _UPPER_CASE = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -58,36 +63,87 @@ class DuckDB:
                 return self._parse(f"TRANSLATE({text}, '{_UPPER_CASE}', '{_UPPER_CASE.lower()}')")
             case "upper":
                 return self._parse(f"TRANSLATE({text}, '{_UPPER_CASE.lower()}', '{_UPPER_CASE}')")
+            case "bucket":
+                share = f"CAST('0x' || SUBSTR(MD5({text} || '.' || profiles.profile_id), 1, 15) AS UBIGINT)"
+                return self._parse(f"CAST((CAST({share} AS HUGEINT) * {MICROS}) >> 60 AS BIGINT)")
         raise NotImplementedError(f"no SQL for the function {name}")
 
-    def aggregate(self, name: str, argument: exp.Expr | None, selected: exp.Expr | None) -> exp.Expr:
-        """The aggregate over the selected rows of a group; sums stay 128 bits wide."""
-        value = self._text(argument) if argument is not None else ""
-        where = f" FILTER (WHERE {self._text(selected)})" if selected is not None else ""
-        match name:
-            case "count":
-                return self._parse(f"COUNT(*){where}")
-            case "unique_days":
-                return self._parse(f"COUNT(DISTINCT events.local_day){where}")
-            case "first_at":
-                return self._parse(f"MIN(events.ts_ms){where}")
-            case "last_at":
-                return self._parse(f"MAX(events.ts_ms){where}")
-            case "sum" | "min" | "max":
-                return self._parse(f"{name.upper()}({value}){where}")
-            case "avg":
-                total, count = (self._parse(f"{f}({value}){where}") for f in ("SUM", "COUNT"))
-                return self.divide_half_away(total, count)
-        raise NotImplementedError(f"no SQL for the aggregate {name}")
+    def collected(
+        self,
+        aggregate: typed.BaseAggregate,
+        values: Sequence[exp.Expr],
+        selected: exp.Expr | None,
+        start_ms: int | None,
+    ) -> exp.Expr:
+        """What a pass over the events collects for an aggregate, from the selected rows of a group.
 
-    def finished(self, name: str, value: exp.Expr) -> exp.Expr:
-        """An aggregate's column for a profile that may have had no such events at all."""
-        of_nothing = AGGREGATES[name].of_nothing
-        if of_nothing is not None:
-            value = exp.Coalesce(this=value, expressions=[exp.Literal.number(of_nothing)])
-        return self.narrow(value) if name in ("sum", "avg") else value
+        Args:
+            values: typed columns of its property: one, or number, string and boolean when any type will do.
+            start_ms: first millisecond of its window.
+        """
+        texts = [self._text(value) for value in values]
+        argument = aggregate.argument
+        if len(texts) == 1 and argument is not None:
+            # An aggregate of any type over a property of a known one: the other columns are never filled.
+            blank = {
+                "number": "CAST(NULL AS BIGINT)",
+                "string": "CAST(NULL AS TEXT)",
+                "boolean": "CAST(NULL AS BOOLEAN)",
+            }
+            columns = blank | {argument.type: texts[0]}
+            takes_any = AGGREGATES[aggregate.function].argument == "unknown"
+            texts = list(columns.values()) if takes_any else [texts[0], "", ""]
+        number, text, truth = texts or ["", "", ""]
+        where = self._text(selected) if selected is not None else ""
+        return self._parse(Collected(aggregate, number, text, truth, where, start_ms).collected())
 
-    def is_set(self, columns: list[exp.Expr], document: exp.Expr, name: str) -> exp.Expr:
+    def finished(self, aggregate: typed.BaseAggregate, column: exp.Expr, today: int) -> exp.Expr:
+        """The value of an aggregate for a profile that may have had no such events at all."""
+        return self._parse(finished(aggregate, self._text(column), today))
+
+    def text_of(self, value: exp.Expr, value_type: str) -> exp.Expr:
+        """Canonical text of a value."""
+        text = self._text(value)
+        match value_type:
+            case "number":
+                return self._parse(decimal_text(text))
+            case "boolean":
+                return self._parse(f"CASE WHEN {text} THEN 'true' WHEN NOT {text} THEN 'false' END")
+            case "timestamp":
+                return self._parse(f"STRFTIME(MAKE_TIMESTAMP_MS({text}), '%Y-%m-%dT%H:%M:%S.%gZ')")
+        return value
+
+    def number_of(self, value: exp.Expr, value_type: str) -> exp.Expr:
+        """Micro-units of a value: decimal text is read, a timestamp is its milliseconds, a boolean is missing."""
+        text = self._text(value)
+        match value_type:
+            case "string":
+                return self._parse(number_of_text(text))
+            case "timestamp":
+                return self.narrow(self._parse(f"CAST({text} AS HUGEINT) * {MICROS}"))
+            case "boolean":
+                return self._parse("CAST(NULL AS BIGINT)")
+        return value
+
+    def rounded(self, number: exp.Expr, unit: int) -> exp.Expr:
+        """A number in micro-units to the nearest multiple of `unit`, halves away from zero."""
+        text = self._text(self.wide(number))
+        return self.narrow(self._parse(f"(ABS({text}) + {unit // 2}) // {unit} * {unit} * SIGN({text})"))
+
+    def word_operator(self, operator: str, left: exp.Expr, right: exp.Expr, in_list: str) -> exp.Expr:
+        """`contains`, `starts_with`, `ends_with`, `matches` on text; `contains` on a list of tagged values.
+
+        Args:
+            in_list: the type of the value that is looked for in a list; empty for text.
+        """
+        if in_list:
+            letter = {"number": "n:", "string": "s:", "boolean": "b:"}[in_list]
+            tagged = f"'{letter}' || {self._text(self.text_of(right, in_list))}"
+            return self._parse(f"LIST_CONTAINS({self._text(left)}, {tagged})")
+        name = {"contains": "CONTAINS", "starts_with": "STARTS_WITH", "ends_with": "ENDS_WITH"}.get(operator)
+        return self._parse(f"{name or 'REGEXP_MATCHES'}({self._text(left)}, {self._text(right)})")
+
+    def is_set(self, columns: Sequence[exp.Expr], document: exp.Expr, name: str) -> exp.Expr:
         """Whether one of the typed columns has a value, or the JSON document a list or an object of that name."""
         # Only these have no typed column; a number that is out of range has none either, and is missing.
         pointer = exp.Literal.string("/" + name.replace("~", "~0").replace("/", "~1"))
@@ -100,6 +156,8 @@ class DuckDB:
         text = self._text(value)
         if value_type == "timestamp":
             return self._parse(f"MAKE_TIMESTAMP_MS({text})")
+        if value_type == "list":
+            return self._parse(f"LIST_TRANSFORM({text}, LAMBDA tagged: SUBSTR(tagged, 3))")
         if value_type == "number" and not whole:
             # Multiplying decimals is exact; dividing them would go through a double.
             exact = f"CAST({text} AS DECIMAL(19, 0)) * CAST(0.000001 AS DECIMAL(7, 6))"

@@ -5,7 +5,7 @@ meet only whole numbers, so that the SQL reads as the expression does: `purchase
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
@@ -55,7 +55,7 @@ class Lowering:
             case typed.Reference(key=key):
                 return self.reference(key)
             case typed.AggregateValue(aggregate=aggregate):
-                use = self.checked.aggregates[aggregate.text]
+                use = self.checked.aggregates[aggregate.key]
                 return Lowered(column(use.column, "aggregates"), use.whole)
             case typed.Age():
                 # Every instant known today is the `ts` of an event before t, so truncation is the floor.
@@ -83,6 +83,8 @@ class Lowering:
                 return self._compare(node)
             case typed.Within():
                 return self._within(node)
+            case typed.WordOperator():
+                return self._word_operator(node)
             case typed.Constant(value=value):
                 return exp.true() if value is True else exp.false()
         return _never_null(self.value(node).sql, node.nullable)
@@ -120,6 +122,12 @@ class Lowering:
         membership = exp.In(this=value, expressions=items)
         return _never_null(membership, any(n.nullable for n in (node.value, *node.items)))
 
+    def _word_operator(self, node: typed.WordOperator) -> exp.Expr:
+        in_list = node.right.type if node.left.type == "list" else ""
+        right = self.micros(node.right) if in_list == "number" else self.value(node.right).sql
+        lowered = self.engine.word_operator(node.operator, self.value(node.left).sql, right, in_list)
+        return _never_null(lowered, node.left.nullable or node.right.nullable)
+
     def _arithmetic(self, node: typed.Arithmetic) -> exp.Expr:
         engine = self.engine
         if node.left.type == "timestamp":
@@ -150,12 +158,27 @@ class Lowering:
                 return case.else_(lower(arguments[2]))
             case "is_set":
                 return self._is_set(arguments[0])
+            case "text" | "number":
+                return self._converted(node.function, arguments[0])
+            case "round":
+                decimals = arguments[1].value if isinstance(arguments[1], typed.Constant) else 0
+                unit = 10 ** (6 - int(decimals or 0) // MICROS) if isinstance(decimals, int) else 1
+                return self.engine.rounded(self.micros(arguments[0]), unit)
             case "length":
                 return exp.Mul(this=exp.Length(this=self.value(arguments[0]).sql), expression=integer(MICROS))
             case "min" | "max":
                 values = [lower(argument) for argument in arguments]
                 return self.engine.extreme(node.function, values)
         return self.engine.function(node.function, lower(arguments[0]))
+
+    def _converted(self, function: str, node: typed.Node) -> exp.Expr:
+        """`text(x)` and `number(x)`; of a field of any type the one column that is filled decides."""
+        convert = self.engine.text_of if function == "text" else self.engine.number_of
+        if isinstance(node, typed.Field) and node.type == "unknown":
+            numbers, strings, booleans = (replace(node, type=name) for name in ("number", "string", "boolean"))
+            parts = [convert(self.value(part).sql, part.type) for part in (numbers, strings, booleans)]
+            return exp.Coalesce(this=parts[0], expressions=parts[1:])
+        return convert(self.micros(node) if node.type == "number" else self.value(node).sql, node.type)
 
     def _is_set(self, node: typed.Node) -> exp.Expr:
         if isinstance(node, typed.Field) and node.type == "unknown":
@@ -203,4 +226,5 @@ def _never_null(condition: exp.Expr, nullable: bool) -> exp.Expr:
 
 def _parenthesised(node: exp.Expr) -> exp.Expr:
     simple = exp.Column | exp.Literal | exp.Func | exp.Paren | exp.Boolean
-    return node if isinstance(node, simple) else exp.paren(node)
+    # `AND` and `OR` are functions to sqlglot as well.
+    return node if isinstance(node, simple) and not isinstance(node, exp.Binary) else exp.paren(node)

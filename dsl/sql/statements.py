@@ -1,16 +1,25 @@
 """Whole statements: every aggregate of a catalog in one pass per event, every trait and segment in one more."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
 from dsl import typed
 from dsl.aggregates import AGGREGATES
-from dsl.check import AggregateUse, CheckedCatalog, CheckedValue, aggregate_uses, check_expression
+from dsl.check import (
+    COLUMN_PREFIXES,
+    AggregateUse,
+    CheckedCatalog,
+    CheckedValue,
+    aggregate_uses,
+    check_expression,
+    column_prefix,
+)
 from dsl.numbers import MICROS
 from dsl.sql.duckdb import DuckDB
 from dsl.sql.lower import Lowered, Lowering, column, integer
+from dsl.sql.steps import Steps, by_level, levels, referred
 
 _TRACKED = "events.kind IN ('track', 'page', 'screen')"
 _NAMED = "events.kind IN ('track', 'page', 'screen', 'system')"
@@ -47,7 +56,7 @@ def values_sql(checked: CheckedCatalog, keys: Sequence[str], t_ms: int, cut: int
 
     Grain: one row per row of `profiles`; columns `profile_id`, then `keys` in that order, in analysts' types.
     """
-    return _pretty(_values_query(checked, keys, Moment(t_ms, cut, today)))
+    return _pretty(_values_query(checked, {key: key for key in keys}, Moment(t_ms, cut, today)))
 
 
 def expression_sql(text: str, checked: CheckedCatalog, t_ms: int, cut: int, today: int) -> str:
@@ -57,13 +66,15 @@ def expression_sql(text: str, checked: CheckedCatalog, t_ms: int, cut: int, toda
         DefinitionError: what is wrong with the expression.
     """
     value = check_expression(text, checked)
-    values = {**checked.values, value.key: value}
+    # A trait may be called `value` as well.
+    key = _unused(value.key, set(checked.values))
+    values = {**checked.values, key: value}
     alone = replace(checked, values=values)
-    needed = [values[key].node for key in _with_ancestors(alone, [value.key])]
+    needed = [values[name].node for name in _with_ancestors(alone, [key])]
     uses = list(aggregate_uses(needed, checked.aggregates).values())
-    alone = replace(alone, aggregates={use.text: use for use in uses})
+    alone = replace(alone, aggregates={use.key: use for use in uses})
     moment = Moment(t_ms, cut, today)
-    query = _values_query(alone, [value.key], moment)
+    query = _values_query(alone, {key: value.key}, moment)
     # The aggregates come first: what follows reads them by that name.
     inner = _aggregates_query(uses, alone, moment)
     passes, outer = inner.ctes, query.ctes
@@ -99,11 +110,12 @@ def _aggregates_query(uses: list[AggregateUse], checked: CheckedCatalog, moment:
     for (scope, event), members in groups.items():
         if scope == "outside":
             continue
-        name = _unused(_slug(event) if scope == "named" else "any_event", names)
-        query = query.with_(name, as_=_event_pass(scope, event, members, checked, moment, engine), copy=False)
+        name = _unused(f"{_slug(event)}_events" if scope == "named" else "any_events", names)
+        for cte in _event_pass(name, members, checked, moment, engine):
+            query = query.with_(cte.alias, as_=cte.this, copy=False)
         query = query.join(exp.to_table(name), using="profile_id", join_type="left", copy=False)
         for use in members:
-            value = engine.finished(use.aggregate.function, column(use.column, name))
+            value = engine.finished(use.aggregate, column(use.column, name), moment.today)
             query = query.select(_commented(value, use.column, use.text), copy=False)
     for use in groups.get(("outside", ""), []):
         seen = {"first_at": "first_seen_ms", "last_at": "last_seen_ms"}[use.aggregate.function]
@@ -112,11 +124,53 @@ def _aggregates_query(uses: list[AggregateUse], checked: CheckedCatalog, moment:
 
 
 def _event_pass(
-    scope: str, event: str, uses: list[AggregateUse], checked: CheckedCatalog, moment: Moment, engine: DuckDB
-) -> exp.Select:
-    """One pass over the events of one name: every aggregate of it, by profile."""
-    lowering = Lowering(checked, moment.t_ms, _no_reference, engine)
-    oldest = [_oldest_ms(use.aggregate, moment) for use in uses]
+    name: str, uses: list[AggregateUse], checked: CheckedCatalog, moment: Moment, engine: DuckDB
+) -> list[exp.CTE]:
+    """One pass over the events of one name: every aggregate of it, by profile; before it the steps of its filters."""
+    steps = Steps(lambda number: f"filter__step_{number}")
+    uses = [replace(use, aggregate=_with_steps(use.aggregate, steps)) for use in uses]
+    lowering = Lowering(checked, moment.t_ms, lambda key: Lowered(column(key, "events")), engine)
+    passes = _filter_steps(name, steps, lowering)
+    query = exp.select(column("profile_id", "identities"))
+    query = query.from_(f"{passes[-1].alias} AS events" if passes else "events")
+    query = query.join("identities", using="source_id")
+    query = query.where(*_known_events(uses, moment), dialect=engine.name)
+    for use in uses:
+        aggregate = use.aggregate
+        start_ms = aggregate.window.start_ms(moment.t_ms) if aggregate.window is not None else None
+        values = _property_columns(aggregate.argument)
+        collected = engine.collected(aggregate, values, _selected(aggregate, lowering, moment), start_ms)
+        query = query.select(exp.alias_(collected, use.column, quoted=False), copy=False)
+    return [*passes, _cte(name, query.group_by(column("profile_id", "identities")))]
+
+
+def _property_columns(argument: typed.Field | None) -> list[exp.Expr]:
+    """The typed columns of a property: the one of its type first, or all three when any type will do."""
+    if argument is None:
+        return []
+    prefixes = COLUMN_PREFIXES if argument.type == "unknown" else (column_prefix(argument.type),)
+    return [column(prefix + argument.steps[0], "events") for prefix in prefixes]
+
+
+def _with_steps(aggregate: typed.BaseAggregate, steps: Steps) -> typed.BaseAggregate:
+    return aggregate if aggregate.filter is None else replace(aggregate, filter=steps.take_apart(aggregate.filter))
+
+
+def _filter_steps(name: str, steps: Steps, lowering: Lowering) -> list[exp.CTE]:
+    """The events with the columns of the steps, a level of them at a time."""
+    values = {step.key: step for step in steps.steps}
+    passes: list[exp.CTE] = []
+    for number, keys in by_level(levels(values, values)):
+        query = exp.select("*").from_(f"{passes[-1].alias} AS events" if passes else "events")
+        for key in keys:
+            query = query.select(exp.alias_(lowering.value(values[key].node).sql, key), copy=False)
+        passes.append(_cte(f"{name}_step_{number}", query))
+    return passes
+
+
+def _known_events(uses: list[AggregateUse], moment: Moment) -> list[str | exp.Expr]:
+    """The events, and the identities of their sources, that any of the aggregates may count."""
+    scope, event = uses[0].aggregate.scope, uses[0].aggregate.event
     conditions: list[str | exp.Expr] = []
     if scope == "named":
         conditions.append(exp.EQ(this=column("name", "events"), expression=exp.Literal.string(event)))
@@ -127,27 +181,23 @@ def _event_pass(
         f"identities.valid_from_seq <= {moment.cut}",
         f"(identities.valid_to_seq IS NULL OR identities.valid_to_seq > {moment.cut})",
     ]
+    oldest = [_oldest_ms(use.aggregate, moment) for use in uses]
     bounds = [bound for bound in oldest if bound is not None]
     if bounds and len(bounds) == len(oldest):
         conditions.append(f"events.ts_ms >= {min(bounds)}")
-    query = exp.select(column("profile_id", "identities")).from_("events")
-    query = query.join("identities", using="source_id").where(*conditions, dialect=engine.name)
-    for use in uses:
-        aggregate = use.aggregate
-        argument = lowering.value(aggregate.argument).sql if aggregate.argument is not None else None
-        lowered = engine.aggregate(aggregate.function, argument, _selected(aggregate, lowering, moment))
-        query = query.select(exp.alias_(lowered, use.column, quoted=False), copy=False)
-    return query.group_by(column("profile_id", "identities"))
+    return conditions
 
 
 def _selected(aggregate: typed.BaseAggregate, lowering: Lowering, moment: Moment) -> exp.Expr | None:
     """The rows of its event that an aggregate counts; None is all of them."""
     conditions: list[exp.Expr] = []
-    if aggregate.window is not None:
+    function = AGGREGATES[aggregate.function]
+    if aggregate.window is not None and function.longest_ms is None:
         days = aggregate.window.days
-        if AGGREGATES[aggregate.function].window == "calendar" and days is not None:
-            first_day = integer(moment.today - (days - 1))
-            conditions.append(exp.GTE(this=column("local_day", "events"), expression=first_day))
+        if function.window == "calendar" and days is not None:
+            # A clock set back over midnight can leave events behind whose date is tomorrow's.
+            first, last = integer(moment.today - (days - 1)), integer(moment.today)
+            conditions.append(exp.Between(this=column("local_day", "events"), low=first, high=last))
         else:
             start = integer(aggregate.window.start_ms(moment.t_ms))
             conditions.append(exp.GTE(this=column("ts_ms", "events"), expression=start))
@@ -158,10 +208,11 @@ def _selected(aggregate: typed.BaseAggregate, lowering: Lowering, moment: Moment
 
 def _oldest_ms(aggregate: typed.BaseAggregate, moment: Moment) -> int | None:
     """No event before this instant counts; None is whole life."""
-    if aggregate.window is None:
+    function = AGGREGATES[aggregate.function]
+    if aggregate.window is None or function.longest_ms is not None:
         return None
     days = aggregate.window.days
-    if AGGREGATES[aggregate.function].window == "calendar" and days is not None:
+    if function.window == "calendar" and days is not None:
         return (moment.today - (days - 1)) * 86_400_000 - _FARTHEST_OFFSET_MS
     return aggregate.window.start_ms(moment.t_ms)
 
@@ -169,13 +220,15 @@ def _oldest_ms(aggregate: typed.BaseAggregate, moment: Moment) -> int | None:
 # -- traits and segments ---------------------------------------------------------------------------------------------
 
 
-def _values_query(checked: CheckedCatalog, keys: Sequence[str], moment: Moment) -> exp.Select:
-    """Levels: each definition is computed once, in the first level after all that it refers to."""
+def _values_query(checked: CheckedCatalog, shown: Mapping[str, str], moment: Moment) -> exp.Select:
+    """Levels: each definition is computed once, in the first level after all that it refers to.
+
+    Args:
+        shown: the columns that come out, by the key of their definition.
+    """
     engine = DuckDB()
-    staged, order = _staged(checked, keys)
-    level: dict[str, int] = {}
-    for key in order:
-        level[key] = 1 + max((level[name] for name in staged[key].references if name in level), default=0)
+    staged, order = _staged(checked, list(shown))
+    level = levels(staged, order)
     stages = replace(checked, values=staged)
 
     def reference(key: str) -> Lowered:
@@ -183,17 +236,17 @@ def _values_query(checked: CheckedCatalog, keys: Sequence[str], moment: Moment) 
 
     lowering = Lowering(stages, moment.t_ms, reference, engine)
     query = exp.select(column("profile_id", "profiles")).from_("profiles")
-    for number in range(1, max(level.values(), default=0) + 1):
+    for number, members in by_level(level):
         inner = exp.select(column("profile_id", "profiles")).from_("profiles")
-        for key in (key for key in order if level[key] == number):
+        for key in members:
             value = staged[key]
             lowered = lowering.condition(value.node) if value.kind == "segment" else lowering.value(value.node).sql
             inner = inner.select(_commented(lowered, key, value.text), copy=False)
         query = query.with_(f"values_{number}", as_=_joined(inner), copy=False)
-    for key in keys:
+    for key, name in shown.items():
         value = staged[key]
-        shown = engine.presented(reference(key).sql, value.type, is_whole(value.node, stages))
-        query = query.select(exp.alias_(shown, key), copy=False)
+        presented = engine.presented(reference(key).sql, value.type, is_whole(value.node, stages))
+        query = query.select(exp.alias_(presented, name), copy=False)
     return _joined(query)
 
 
@@ -211,59 +264,24 @@ def _level_number(table: str) -> int:
 
 
 def _staged(checked: CheckedCatalog, keys: Sequence[str]) -> tuple[dict[str, CheckedValue], list[str]]:
-    """Definitions by key with nested operands of `* / % min max` taken out as steps of their own, and their order.
-
-    Rounding writes an operand more than once, so nesting it would double the text at every level.
-    """
+    """Definitions by key, taken apart into steps; and, in their order, those that `keys` need."""
     staged = dict(checked.values)
     order: list[str] = []
     for key in _with_ancestors(checked, keys):
-        steps: list[CheckedValue] = []
-        node = _hoisted(staged[key].node, key, steps)
-        for step in steps:
-            staged[step.key] = step
-            order.append(step.key)
-        references = tuple(dict.fromkeys([*staged[key].references, *(step.key for step in steps)]))
-        staged[key] = replace(staged[key], node=node, references=references)
-        order.append(key)
+        steps = Steps(_step_names(key, checked.values))
+        node = steps.take_apart(checked.values[key].node)
+        staged |= {step.key: step for step in steps.steps}
+        staged[key] = replace(staged[key], node=node, references=tuple(referred(node)))
+        order += [*(step.key for step in steps.steps), key]
     return staged, order
 
 
-def _hoisted(node: typed.Node, key: str, steps: list[CheckedValue]) -> typed.Node:
-    match node:
-        case typed.Arithmetic():
-            left, right = _hoisted(node.left, key, steps), _hoisted(node.right, key, steps)
-            if node.operator in "*/%":
-                left, right = _as_step(left, key, steps), _as_step(right, key, steps)
-            return replace(node, left=left, right=right)
-        case typed.Compare() | typed.Logic():
-            return replace(node, left=_hoisted(node.left, key, steps), right=_hoisted(node.right, key, steps))
-        case typed.Not() | typed.Negate():
-            return replace(node, operand=_hoisted(node.operand, key, steps))
-        case typed.Within():
-            return replace(node, value=_hoisted(node.value, key, steps))
-        case typed.Call():
-            arguments = tuple(_hoisted(argument, key, steps) for argument in node.arguments)
-            if node.function in ("min", "max"):
-                arguments = tuple(_as_step(argument, key, steps) for argument in arguments)
-            return replace(node, arguments=arguments)
-    return node
-
-
-def _as_step(node: typed.Node, key: str, steps: list[CheckedValue]) -> typed.Node:
-    if not isinstance(node, typed.Arithmetic | typed.Call | typed.Negate):
-        return node
-    name = f"{key}__step_{len(steps) + 1}"
-    references = tuple(n.key for n in _references(node))
-    steps.append(CheckedValue(name, "trait", node, node.type, "step", references))
-    return typed.Reference(name, "trait", node.type, node.span, node.nullable)
-
-
-def _references(node: typed.Node) -> Iterable[typed.Reference]:
-    if isinstance(node, typed.Reference):
-        yield node
-    for child in typed.children(node):
-        yield from _references(child)
+def _step_names(key: str, taken: Collection[str]) -> Callable[[int], str]:
+    """Names of the steps of a definition that no definition has."""
+    stem = f"{key}__step"
+    while any(name.startswith(f"{stem}_") for name in taken):
+        stem += "_"
+    return lambda number: f"{stem}_{number}"
 
 
 def _with_ancestors(checked: CheckedCatalog, keys: Sequence[str]) -> list[str]:
@@ -292,10 +310,7 @@ def _cte(name: str, query: exp.Select) -> exp.CTE:
 
 def _slug(event: str) -> str:
     text = "".join(c if c.isascii() and c.isalnum() else "_" for c in event).lower()
-    return f"event_{text}" if not text or text[0].isdigit() or text in _RESERVED else text
-
-
-_RESERVED = {"events", "identities", "profiles", "aggregates", "any_event"}
+    return f"event_{text}" if not text or text[0].isdigit() else text
 
 
 def _unused(name: str, names: set[str]) -> str:
@@ -303,10 +318,6 @@ def _unused(name: str, names: set[str]) -> str:
         name += "_"
     names.add(name)
     return name
-
-
-def _no_reference(key: str) -> Lowered:
-    raise LookupError(f"a filter refers to `{key}`")
 
 
 def _pretty(query: exp.Select) -> str:

@@ -76,7 +76,7 @@ def _repeats_operands(node: typed.Node) -> bool:
         case typed.Arithmetic(operator=operator):
             return operator in "*/%"
         case typed.Call(function=function):
-            return function in ("min", "max")
+            return function in ("min", "max", "round", "text", "number")
     return False
 
 
