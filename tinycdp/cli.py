@@ -157,6 +157,51 @@ def sql(
     run_sql(Settings.read(), Output(as_json), expression, as_of)
 
 
+@app.command("eval")
+def evaluate(
+    expression: Annotated[str, typer.Argument(help="An expression, or the key of a trait or segment.")],
+    profile: Annotated[str, typer.Option(help="`user:208`, a bare user id, or a profile id.")],
+    as_of: Annotated[str | None, typer.Option(help="Instant of the question, ISO 8601; now without it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The value of an expression for one profile, counted from its events, on any day.
+
+    Example: `tinycdp eval 'events.purchase.sum_30d(amount)' --profile 208 --as-of 2017-07-01`
+    """
+    from tinycdp.expressions import run_eval
+
+    run_eval(Settings.read(), Output(as_json), expression, profile, as_of)
+
+
+@app.command()
+def preview(
+    expression: Annotated[str, typer.Argument(help="A condition, or the key of a segment.")],
+    as_of: Annotated[str | None, typer.Option(help="Instant of the question, ISO 8601; now without it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """How many profiles a condition holds for, a sample, and how that was over the last 90 days.
+
+    Example: `tinycdp preview 'events.purchase.count_30d >= 3'`
+    """
+    from tinycdp.expressions import run_preview
+
+    run_preview(Settings.read(), Output(as_json), expression, as_of)
+
+
+@app.command()
+def fmt(
+    expressions: Annotated[list[str], typer.Argument(help="Expressions.")],
+    as_json: AsJson = False,
+) -> None:
+    """The canonical text of expressions.
+
+    Example: `tinycdp fmt 'not (a and b)'`
+    """
+    from tinycdp.expressions import run_fmt
+
+    run_fmt(Output(as_json), expressions)
+
+
 @app.command()
 def segments(as_json: AsJson = False) -> None:
     """Sizes of all segments at the last refresh.

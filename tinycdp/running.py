@@ -72,6 +72,7 @@ def supervise(
         supervisor.wait_for(f"{address}/health")
         if then is not None:
             then(address)
+        supervisor.wait_for(f"http://{host}:{dagster_port}/server_info", number=1)
         output.say(f"API      {address}   (OpenAPI at {address}/docs)")
         output.say(f"Dagster  http://{host}:{dagster_port}")
         output.say(f"tables   duckdb -readonly {settings.home.analytics}")

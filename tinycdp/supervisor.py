@@ -74,21 +74,21 @@ class Supervisor:
         """Starts every command."""
         self._children = [_Child(command, command.start(), time.monotonic()) for command in self.commands]
 
-    def wait_for(self, url: str, within_s: float = 60.0) -> None:
-        """Returns once the first command answers at `url` with success.
+    def wait_for(self, url: str, within_s: float = 60.0, number: int = 0) -> None:
+        """Returns once the command of that number (the first is 0) answers at `url` with success.
 
         Raises:
             ProcessFailure: it ended, or did not answer in time; the message says where its log lies.
         """
-        first = self._children[0]
+        child = self._children[number]
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError), urlopen(url, timeout=2):  # noqa: S310  # our own process
                 return
-            if first.process.poll() is not None:
-                raise ProcessFailure(f"the process {first.command.name} ended at once: read {first.command.log}")
+            if child.process.poll() is not None:
+                raise ProcessFailure(f"the process {child.command.name} ended at once: read {child.command.log}")
             time.sleep(0.05)
-        raise ProcessFailure(f"{first.command.name} did not answer at {url}: read {first.command.log}")
+        raise ProcessFailure(f"{child.command.name} did not answer at {url}: read {child.command.log}")
 
     def watch(self) -> None:
         """Blocks until stopped, then ends every process."""
@@ -106,10 +106,10 @@ class Supervisor:
             self._tend(child)
 
     def stop(self) -> None:
-        """Ends every process: SIGTERM, and SIGKILL for what has not ended in time."""
+        """Ends every process: SIGINT, as ctrl-C would, and SIGKILL for what has not ended in time."""
         running = [child.process for child in self._children if child.process.poll() is None]
         for process in running:
-            _signal_group(process, signal.SIGTERM)
+            _signal_group(process, signal.SIGINT)
         deadline = time.monotonic() + STOP_WITHIN_S
         for process in running:
             try:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dsl.catalog import Catalog
@@ -71,7 +71,11 @@ class Workspace:
             return registry.create_project(self.settings.project, timezone, offset_ms)
 
     def apply(self, registry: "Registry", catalog: Catalog) -> "CatalogVersion":
-        """Makes a checked catalog the current version; one equal to the current is not written again."""
+        """Makes a checked catalog the current version; one equal to the current is not written again.
+
+        Dates in its expressions are read in the project's zone from here on.
+        """
+        catalog = replace(catalog, timezone=registry.project(self.settings.project).timezone)
         return registry.save_catalog(self.settings.project, catalog.to_document(), catalog.digest())
 
     def checked(self, registry: "Registry") -> "tuple[int, CheckedCatalog]":
@@ -79,8 +83,9 @@ class Workspace:
         from dsl.check import check_catalog
 
         found = registry.current_catalog(self.settings.project)
-        number, catalog = (found[0], Catalog.from_document(found[1])) if found else (0, Catalog())
-        return number, check_catalog(catalog)
+        if found is None:
+            return 0, check_catalog(Catalog(timezone=registry.project(self.settings.project).timezone))
+        return found[0], check_catalog(Catalog.from_document(found[1]))
 
     def publish_keys(self, registry: "Registry", client: "redis.Redis") -> None:
         """Tells the online store which keys work."""
@@ -97,11 +102,11 @@ class Workspace:
             NothingThere: nothing has been refreshed yet.
         """
         from warehouse.database import connect
+        from warehouse.refresh import use_project
 
         path = self.settings.home.analytics
         if not path.exists():
             raise NothingThere(f"no tables in {self.settings.home.path} yet: run `tinycdp refresh` first")
         with connect(path, read_only=True) as connection:
-            if self.settings.project != "default":
-                connection.execute(f"SET schema = '{self.settings.project}'")
+            use_project(connection, self.settings.project)
             yield connection

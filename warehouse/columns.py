@@ -8,6 +8,7 @@ _TABLE_TYPES: dict[Type, str] = {
     "string": "VARCHAR",
     "boolean": "BOOLEAN",
     "timestamp": "TIMESTAMP",
+    "list": "VARCHAR[]",
 }
 
 

@@ -79,6 +79,12 @@ def test_applying_twice_makes_one_version(shell: Shell) -> None:
     assert [shell.json("apply", "examples/shop")["created"] for _ in range(2)] == [True, False]
 
 
+def test_expressions_have_one_canonical_text(shell: Shell) -> None:
+    """`fmt` prints the same text for every way of writing the same."""
+    written = ["not (a and b)", "!(a&&b)", "! ( a && b )"]
+    assert shell.json("fmt", *written)["expressions"] == ["!(a && b)"] * 3
+
+
 def test_keys_are_shown_once_and_end_when_revoked(shell: Shell) -> None:
     """A key's text is in the answer of `create` and nowhere else; a revoked one is listed as such."""
     made = shell.json("keys", "create", "--kind", "read", "--label", "site")

@@ -135,6 +135,24 @@ def test_the_commands_agree_with_the_api(demo: tuple[Shell, dict[str, Any]]) -> 
     assert shell.json("down") == {"stopped": True}
 
 
+def test_one_meaning_in_tables_previews_and_single_values(demo: tuple[Shell, dict[str, Any]]) -> None:
+    """At the refresh's own instant a preview counts what the tables hold, and `eval` gives their values."""
+    shell, document = demo
+    instant = document["refresh"]["asOf"]
+    preview = shell.json("preview", "slipping", "--as-of", instant)
+    assert (document["segments"]["slipping"], document["households"]) == (preview["count"], preview["profiles"])
+    assert preview["trend"][-1] == {"asOf": instant, "count": preview["count"]}
+    with connect(shell.home / "analytics.duckdb", read_only=True) as tables:
+        statement = "SELECT user_id, spend_trend, power_user FROM traits JOIN profiles USING (profile_id) LIMIT 2"
+        for user_id, spend_trend, power_user in tables.execute(statement).fetchall():
+            known = (spend_trend if spend_trend is None else float(spend_trend), power_user)
+            asked = (
+                shell.json("eval", key, "--profile", user_id, "--as-of", instant)
+                for key in ("spend_trend", "power_user")
+            )
+            assert known == tuple(answer["value"] for answer in asked)
+
+
 def test_the_keys_lie_in_a_file_of_the_owner_only(demo: tuple[Shell, dict[str, Any]]) -> None:
     """`demo.json` holds keys, so nobody else may read it."""
     assert stat.S_IMODE((demo[0].home / "demo.json").stat().st_mode) == 0o600
