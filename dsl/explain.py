@@ -44,6 +44,8 @@ def show_value(value: Value, value_type: Type) -> str:
         return "true" if value else "false"
     if isinstance(value, int):
         return format_instant(value) if value_type == "timestamp" else write_number(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(show_value(item, 'number') for item in value)}]"
     return f'"{value}"'
 
 

@@ -174,6 +174,22 @@ def evaluate(
 
 
 @app.command()
+def explain(
+    expression: Annotated[str, typer.Argument(help="The key of a trait or segment, or an expression.")],
+    profile: Annotated[str, typer.Option(help="`user:208`, a bare user id, or a profile id.")],
+    as_of: Annotated[str | None, typer.Option(help="Instant of the question, ISO 8601; now without it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Why an expression has its value for a profile: every part with its value, and what would make it true.
+
+    Example: `tinycdp explain vip --profile 208`
+    """
+    from tinycdp.expressions import run_explain
+
+    run_explain(Settings.read(), Output(as_json), expression, profile, as_of)
+
+
+@app.command()
 def preview(
     expression: Annotated[str, typer.Argument(help="A condition, or the key of a segment.")],
     as_of: Annotated[str | None, typer.Option(help="Instant of the question, ISO 8601; now without it.")] = None,

@@ -1,5 +1,6 @@
 """Commands on one expression: its value for a profile, why, how many it holds for, and its canonical text."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -49,6 +50,22 @@ def run_eval(settings: Settings, output: Output, expression: str, profile: str, 
         }
     output.result(document)
     output.lines(shown(value, value_type))
+
+
+def run_explain(settings: Settings, output: Output, expression: str, profile: str, as_of: str | None) -> None:
+    """The whole tree of an expression with the value at every node, and what would make a false answer true."""
+    from dsl.explanation import draw, explain, missing_for_true, to_json
+    from dsl.recount import count_again
+
+    with _world(settings, expression, as_of) as (world, key, project):
+        who, refresh = _profile(profile), world.refresh
+        state = count_again(who, world.events_of(who), world.checked, refresh.t_ms, refresh.cut, project.zone)
+        tree = explain(world.checked.values[key].node, state, world.checked)
+    moment = {"profileId": who, "asOf": format_instant(refresh.t_ms), "asOfSeq": refresh.cut}
+    output.result({**moment, **json.loads(to_json(tree))})
+    output.lines(draw(tree))
+    for sentence in missing_for_true(tree) if tree.value is False else ():
+        output.lines(f"to be true: {sentence}")
 
 
 def run_preview(settings: Settings, output: Output, expression: str, as_of: str | None) -> None:
@@ -111,11 +128,7 @@ def shown(value: Value, value_type: Type) -> str:
     """A value for people."""
     from dsl.explain import show_value
 
-    return (
-        ", ".join(show_value(item, "number") for item in value)
-        if isinstance(value, tuple)
-        else show_value(value, value_type)
-    )
+    return show_value(value, value_type)
 
 
 @contextmanager

@@ -153,6 +153,17 @@ def test_one_meaning_in_tables_previews_and_single_values(demo: tuple[Shell, dic
             assert known == tuple(answer["value"] for answer in asked)
 
 
+def test_explain_says_what_is_missing(demo: tuple[Shell, dict[str, Any]]) -> None:
+    """`explain` draws every part with its value, and for a false answer names what would make it true."""
+    shell, document = demo
+    household = next(d["userId"] for d in document["decisions"] if d["flag"] == "win_back_offer" and not d["allow"])
+    drawn = shell.run("explain", "lapsed", "--profile", household, "--as-of", document["refresh"]["asOf"])
+    assert drawn.stdout.startswith('✗ trait("days_since_purchase") >= 60')
+    assert "to be true: needs trait" in drawn.stdout
+    tree = shell.json("explain", "lapsed", "--profile", household, "--as-of", document["refresh"]["asOf"])
+    assert (False, "boolean", document["refresh"]["asOf"]) == (tree["value"], tree["type"], tree["asOf"])
+
+
 def test_the_keys_lie_in_a_file_of_the_owner_only(demo: tuple[Shell, dict[str, Any]]) -> None:
     """`demo.json` holds keys, so nobody else may read it."""
     assert stat.S_IMODE((demo[0].home / "demo.json").stat().st_mode) == 0o600
