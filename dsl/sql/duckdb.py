@@ -29,6 +29,11 @@ class DuckDB:
         """Quotient of integers, truncated."""
         return exp.IntDiv(this=exp.paren(number), expression=exp.Literal.number(divisor))
 
+    def floor_quotient(self, number: exp.Expr, divisor: int) -> exp.Expr:
+        """Quotient of integers, rounded towards minus infinity."""
+        text = self._text(number)
+        return self._parse(f"(({text}) - (({text}) % {divisor} + {divisor}) % {divisor}) // {divisor}")
+
     def divide_half_away(self, dividend: exp.Expr, divisor: exp.Expr) -> exp.Expr:
         """Quotient of wide integers rounded half away from zero; NULL when the divisor is zero."""
         doubled = f"2 * ABS({self._text(dividend)}) + ABS({self._text(divisor)})"

@@ -58,9 +58,11 @@ class Lowering:
                 use = self.checked.aggregates[aggregate.key]
                 return Lowered(column(use.column, "aggregates"), use.whole)
             case typed.Age():
-                # Every instant known today is the `ts` of an event before t, so truncation is the floor.
                 elapsed = exp.Sub(this=integer(self.t_ms), expression=self.value(node.instant).sql)
-                return Lowered(self.engine.whole_quotient(elapsed, node.unit_ms), whole=True)
+                # An event that counts lies before t, so truncation is the floor; a date may lie ahead.
+                past = isinstance(node.instant, typed.AggregateValue | typed.Now)
+                quotient = self.engine.whole_quotient if past else self.engine.floor_quotient
+                return Lowered(quotient(elapsed, node.unit_ms), whole=True)
             case typed.Now():
                 return Lowered(integer(self.t_ms))
             case typed.Arithmetic():

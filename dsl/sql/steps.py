@@ -75,6 +75,8 @@ def _repeats_operands(node: typed.Node) -> bool:
     match node:
         case typed.Arithmetic(operator=operator):
             return operator in "*/%"
+        case typed.Age():
+            return True
         case typed.Call(function=function):
             return function in ("min", "max", "round", "text", "number")
     return False

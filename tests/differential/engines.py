@@ -49,10 +49,12 @@ def tables(world: World) -> Connection:
         "CREATE TABLE profiles (profile_id VARCHAR, first_seen_ms BIGINT, last_seen_ms BIGINT, attributes VARCHAR, "
         f"{columns})"
     )
-    for event, raw in zip(world.events, world.raw, strict=True):
-        row = [event.event_id, event.seq, event.kind, event.name, event.source_id, event.ts_ms, event.local_day]
-        row += [raw["json"], *typed_row(event.properties)]
-        connection.execute(f"INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, {marks})", row)
+    rows = [
+        [e.event_id, e.seq, e.kind, e.name, e.source_id, e.ts_ms, e.local_day, raw["json"], *typed_row(e.properties)]
+        for e, raw in zip(world.events, world.raw, strict=True)
+    ]
+    if rows:
+        connection.executemany(f"INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, {marks})", rows)
     for profile, events in by_profile(world).items():
         connection.execute("INSERT INTO identities VALUES (?, ?, 0, NULL)", [profile, profile])
         seen = [e.ts_ms for e in events if known(e, world) and e.kind != "system"]

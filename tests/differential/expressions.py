@@ -55,7 +55,9 @@ class Writer:
                 return self.aggregate()
             case 3:
                 ages = ("first_seen_days_ago", "last_seen_minutes_ago", "last_seen_hours_ago", "profile.n")
-                return self.pick.choice((*ages, *self.traits["number"][-6:]))
+                dates = (f'days_since(date("{day}"))' for day in ("2017-03-12", "2030-01-01", "2017-11-05T06:00:00Z"))
+                gaps = ('(now() - date("2017-07-04")) / 3600000', f"(now() - {self._source()}.last_at)")
+                return self.pick.choice((*ages, *self.traits["number"][-6:], *dates, *gaps))
             case 4 | 5:
                 operator = self.pick.choice("+-*/%")
                 return f"({self.number(depth - 1)} {operator} {self.number(depth - 1)})"

@@ -9,7 +9,7 @@ from dsl.diagnostics import DefinitionError
 from dsl.render import draw_all
 from tests.differential.engines import Engines, as_presented, from_oracle
 from tests.differential.expressions import Writer
-from tests.differential.worlds import random_world
+from tests.differential.worlds import World, random_world
 
 WORLDS = 32
 ATTRIBUTES: dict[str, ValueType] = {"n": "number", "s": "string", "b": "boolean", "x": "string"}
@@ -45,14 +45,35 @@ def test_engines_are_equal(seed: int) -> None:
         engines = Engines(random_world(seed), random_catalog(seed))
     except DefinitionError as error:
         pytest.fail(draw_all(error.diagnostics))
+    assert_equal(engines, f"seed {seed}")
+
+
+def assert_equal(engines: Engines, world: str) -> None:
+    """Compares every definition for every profile."""
     by_sql = engines.by_sql()
     assert engines.profiles == sorted(by_sql)
     for profile in engines.profiles:
         recounted = engines.evaluated(engines.recounted(profile))
         stored = engines.evaluated(engines.stored[profile])
         for key, checked in engines.checked.values.items():
-            where = f"seed {seed}, {profile}: {checked.text}"
+            where = f"{world}, {profile}: {checked.text}"
             expected = from_oracle(engines.oracle.value(checked.text, profile), checked.type)
             assert expected == recounted[key], where
             assert expected == stored[key], where
             assert as_presented(expected, checked.type) == by_sql[profile][key], where
+
+
+@pytest.mark.parametrize(("seed", "count"), [(1, 256), (2, 257), (3, 1_500)])
+def test_approximations_are_equal(seed: int, count: int) -> None:
+    """Beyond 256 different values every engine gives the same estimate, bucket and list: those of the oracle."""
+    pick = random.Random(seed)
+    world = World(t_ms=1_500_000_000_000, cut=10**6)
+    for seq in range(1, count + 1):
+        number = f"{seq - count // 2}.{pick.randrange(10**6):06d}"
+        text = f'{{"n": {number}, "s": "v{seq}", "x": {pick.choice(("1", "2", f"{seq}"))}}}'
+        event = {"event_id": f"e{seq}", "seq": seq, "ts": world.t_ms - seq * 60_000, "kind": "track", "name": "visit"}
+        world.raw.append({**event, "source_id": "user:1", "json": text})
+    asked = ("count_distinct(s)", "median(n)", "percentile(n, 0.9)", "most_frequent(x)", "count_distinct_24h(n)")
+    traits = [Trait(f"v{number}", f"events.visit.{text}", type="number") for number, text in enumerate(asked)]
+    traits.append(Trait("all", "events.visit.unique_list(x)"))
+    assert_equal(Engines(world, Catalog(traits=tuple(traits), timezone="America/New_York")), f"{count} values")
