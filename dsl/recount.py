@@ -33,6 +33,14 @@ def count_again(
     return State(profile_id, t_ms, cut, state.attributes, aggregates)
 
 
+def instants_of(
+    aggregate: typed.BaseAggregate, events: Iterable[Event], checked: CheckedCatalog, state: State
+) -> list[int]:
+    """`ts_ms` of the known events that an aggregate may count, whatever its window: what `next_change` builds on."""
+    known = [event for event in events if event.seq <= state.as_of_seq and event.ts_ms < state.as_of_ms]
+    return [event.ts_ms for event in _selected(aggregate, known, Evaluation(checked, state))]
+
+
 def attributes_of(events: Iterable[Event]) -> Mapping[str, object]:
     """Attributes after the `identify` events: the last write wins per attribute, null unsets.
 
@@ -46,10 +54,7 @@ def attributes_of(events: Iterable[Event]) -> Mapping[str, object]:
 
 
 def _aggregate(aggregate: typed.BaseAggregate, events: list[Event], moment: Moment, evaluation: Evaluation) -> Value:
-    selected = [event for event in events if _in_scope(aggregate, event)]
-    if aggregate.filter is not None:
-        condition = aggregate.filter
-        selected = [event for event in selected if evaluation.of_event(event.properties).truth(condition)]
+    selected = _selected(aggregate, events, evaluation)
     function = AGGREGATES[aggregate.function]
     # The gap before the first event of a window reaches back to whatever came before it.
     cut_off = function.window == "duration" and function.longest_ms is None
@@ -61,6 +66,15 @@ def _aggregate(aggregate: typed.BaseAggregate, events: list[Event], moment: Mome
     value = fold.finalise(fold.state(_occurrence(aggregate, event) for event in selected), ask)
     # The first of all values may be of another type than the one that is asked for.
     return value if aggregate.key == aggregate.text else of_type(value, aggregate.type)
+
+
+def _selected(aggregate: typed.BaseAggregate, events: list[Event], evaluation: Evaluation) -> list[Event]:
+    """The events of the aggregate's name that pass its filter."""
+    selected = [event for event in events if _in_scope(aggregate, event)]
+    condition = aggregate.filter
+    if condition is None:
+        return selected
+    return [event for event in selected if evaluation.of_event(event.properties).truth(condition)]
 
 
 def _in_scope(aggregate: typed.BaseAggregate, event: Event) -> bool:

@@ -55,17 +55,26 @@ def run_eval(settings: Settings, output: Output, expression: str, profile: str, 
 def run_explain(settings: Settings, output: Output, expression: str, profile: str, as_of: str | None) -> None:
     """The whole tree of an expression with the value at every node, and what would make a false answer true."""
     from dsl.explanation import draw, explain, missing_for_true, to_json
-    from dsl.recount import count_again
+    from dsl.next_change import next_change
+    from dsl.recount import count_again, instants_of
 
     with _world(settings, expression, as_of) as (world, key, project):
-        who, refresh = _profile(profile), world.refresh
-        state = count_again(who, world.events_of(who), world.checked, refresh.t_ms, refresh.cut, project.zone)
-        tree = explain(world.checked.values[key].node, state, world.checked)
-    moment = {"profileId": who, "asOf": format_instant(refresh.t_ms), "asOfSeq": refresh.cut}
+        who, refresh, checked = _profile(profile), world.refresh, world.checked
+        events, node = world.events_of(who), checked.values[key].node
+        state = count_again(who, events, checked, refresh.t_ms, refresh.cut, project.zone)
+        tree = explain(node, state, checked)
+        change_ms = next_change(
+            node, state, checked, zone=project.zone, holdings=lambda base: instants_of(base, events, checked, state)
+        )
+    change_at = format_instant(change_ms) if change_ms is not None else None
+    moment = {"profileId": who, "asOf": format_instant(refresh.t_ms), "asOfSeq": refresh.cut, "nextChangeAt": change_at}
     output.result({**moment, **json.loads(to_json(tree))})
     output.lines(draw(tree))
     for sentence in missing_for_true(tree) if tree.value is False else ():
         output.lines(f"to be true: {sentence}")
+    output.lines(
+        f"without a new event it stays so until {change_at}" if change_at else "without a new event it stays so"
+    )
 
 
 def run_preview(settings: Settings, output: Output, expression: str, as_of: str | None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from dsl.clock import format_instant, parse_instant
 from examples.shop.journey import in_sample
 from tests.tinycdp.conftest import Shell
 from warehouse.database import connect
@@ -154,7 +155,7 @@ def test_one_meaning_in_tables_previews_and_single_values(demo: tuple[Shell, dic
 
 
 def test_explain_says_what_is_missing(demo: tuple[Shell, dict[str, Any]]) -> None:
-    """`explain` draws every part with its value, and for a false answer names what would make it true."""
+    """`explain` draws every part, names what would make a false answer true, and when time alone will do so."""
     shell, document = demo
     household = next(d["userId"] for d in document["decisions"] if d["flag"] == "win_back_offer" and not d["allow"])
     drawn = shell.run("explain", "lapsed", "--profile", household, "--as-of", document["refresh"]["asOf"])
@@ -162,6 +163,9 @@ def test_explain_says_what_is_missing(demo: tuple[Shell, dict[str, Any]]) -> Non
     assert "to be true: needs trait" in drawn.stdout
     tree = shell.json("explain", "lapsed", "--profile", household, "--as-of", document["refresh"]["asOf"])
     assert (False, "boolean", document["refresh"]["asOf"]) == (tree["value"], tree["type"], tree["asOf"])
+    before, at = (parse_instant(tree["nextChangeAt"]) - 1, parse_instant(tree["nextChangeAt"]))
+    asked = (shell.json("eval", "lapsed", "--profile", household, "--as-of", format_instant(ms)) for ms in (before, at))
+    assert [False, True] == [answer["value"] for answer in asked]
 
 
 def test_the_keys_lie_in_a_file_of_the_owner_only(demo: tuple[Shell, dict[str, Any]]) -> None:
