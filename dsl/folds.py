@@ -10,6 +10,8 @@ from functools import reduce
 from hashlib import md5
 from typing import Any
 
+from typing_extensions import TypeIs
+
 from dsl.hyperloglog import Registers, estimate, of_hashes, union
 from dsl.numbers import LARGEST, MICROS, SMALLEST, divide_half_away, read_number, write_number
 from dsl.state import Scalar, Value
@@ -80,6 +82,11 @@ def tag(value: Scalar) -> str:
     if isinstance(value, bool):
         return "b:true" if value else "b:false"
     return f"n:{write_number(value)}" if isinstance(value, int) else f"s:{value}"
+
+
+def is_scalar(value: Value) -> TypeIs[Scalar]:
+    """Whether a value can be tagged: it is there, and no list."""
+    return value is not None and not isinstance(value, tuple)
 
 
 def untag(text: str) -> Scalar:
@@ -289,6 +296,9 @@ def _percentile(state: Histogram, ask: Ask) -> Value:
             return number
     return None
 
+
+APPROXIMATE = ("count_distinct", "most_frequent", "unique_list", "percentile", "median")
+"""Aggregates that are exact up to 256 different values only."""
 
 FOLDS: dict[str, Fold] = {
     "count": Fold(0, lambda _: 1, int.__add__, lambda state, _: state * MICROS),

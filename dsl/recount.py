@@ -1,14 +1,14 @@
 """The state of a profile counted from its raw events: what every faster way has to equal."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from dsl import typed
 from dsl.aggregates import AGGREGATES
-from dsl.check import CheckedCatalog
+from dsl.check import CheckedCatalog, walk
 from dsl.clock import Zone
 from dsl.evaluate import Evaluation, field_value, of_type
 from dsl.event import Event
-from dsl.folds import FOLDS, Ask, Moment, Occurrence
+from dsl.folds import APPROXIMATE, EXACT, FOLDS, Ask, Moment, Occurrence, is_scalar, tag
 from dsl.state import State, Value
 
 _TRACKED = ("track", "page", "screen")
@@ -53,19 +53,52 @@ def attributes_of(events: Iterable[Event]) -> Mapping[str, object]:
     return {name: value for name, value in written.items() if value is not None}
 
 
+def is_approximate(
+    node: typed.Node, events: Iterable[Event], checked: CheckedCatalog, state: State, zone: Zone
+) -> bool:
+    """Whether an aggregate that `node` builds on had more different values than are kept exactly."""
+    known = [event for event in events if event.seq <= state.as_of_seq and event.ts_ms < state.as_of_ms]
+    moment = Moment(state.as_of_ms, zone.day(state.as_of_ms))
+    evaluation = Evaluation(checked, state)
+    return any(
+        len({tag(o.value) for o in _occurrences(found.aggregate, known, moment, evaluation) if is_scalar(o.value)})
+        > EXACT
+        for found in _aggregates_below(node, checked)
+        if found.aggregate.function in APPROXIMATE
+    )
+
+
+def _aggregates_below(node: typed.Node, checked: CheckedCatalog) -> Iterator[typed.AggregateValue]:
+    """Every aggregate of `node` and of the definitions that it refers to."""
+    waiting, met = [node], set[str]()
+    while waiting:
+        for part in walk(waiting.pop()):
+            if isinstance(part, typed.AggregateValue):
+                yield part
+            elif isinstance(part, typed.Reference) and part.key not in met:
+                met.add(part.key)
+                waiting.append(checked.values[part.key].node)
+
+
 def _aggregate(aggregate: typed.BaseAggregate, events: list[Event], moment: Moment, evaluation: Evaluation) -> Value:
-    selected = _selected(aggregate, events, evaluation)
+    fold = FOLDS[aggregate.function]
+    ask = Ask(moment, aggregate.window, aggregate.quantile_micros)
+    value = fold.finalise(fold.state(_occurrences(aggregate, events, moment, evaluation)), ask)
+    # The first of all values may be of another type than the one that is asked for.
+    return value if aggregate.key == aggregate.text else of_type(value, aggregate.type)
+
+
+def _occurrences(
+    aggregate: typed.BaseAggregate, events: list[Event], moment: Moment, evaluation: Evaluation
+) -> Iterator[Occurrence]:
+    """What the aggregate sees: the events of its name, filter and window."""
     function = AGGREGATES[aggregate.function]
     # The gap before the first event of a window reaches back to whatever came before it.
     cut_off = function.window == "duration" and function.longest_ms is None
-    if cut_off and aggregate.window is not None:
-        start_ms = aggregate.window.start_ms(moment.t_ms)
-        selected = [event for event in selected if event.ts_ms >= start_ms]
-    fold = FOLDS[aggregate.function]
-    ask = Ask(moment, aggregate.window, aggregate.quantile_micros)
-    value = fold.finalise(fold.state(_occurrence(aggregate, event) for event in selected), ask)
-    # The first of all values may be of another type than the one that is asked for.
-    return value if aggregate.key == aggregate.text else of_type(value, aggregate.type)
+    start_ms = aggregate.window.start_ms(moment.t_ms) if cut_off and aggregate.window is not None else None
+    for event in _selected(aggregate, events, evaluation):
+        if start_ms is None or event.ts_ms >= start_ms:
+            yield _occurrence(aggregate, event)
 
 
 def _selected(aggregate: typed.BaseAggregate, events: list[Event], evaluation: Evaluation) -> list[Event]:

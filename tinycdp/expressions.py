@@ -33,19 +33,20 @@ DAY_MS = 86_400_000
 def run_eval(settings: Settings, output: Output, expression: str, profile: str, as_of: str | None) -> None:
     """The value of an expression for one profile, from its raw events."""
     from dsl.evaluate import Evaluation
-    from dsl.recount import count_again
+    from dsl.recount import count_again, is_approximate
 
     with _world(settings, expression, as_of) as (world, key, project):
-        who = _profile(profile)
-        refresh = world.refresh
-        state = count_again(who, world.events_of(who), world.checked, refresh.t_ms, refresh.cut, project.zone)
-        value, value_type = Evaluation(world.checked, state).definition(key), world.checked.values[key].type
+        who, refresh, checked = _profile(profile), world.refresh, world.checked
+        events = world.events_of(who)
+        state = count_again(who, events, checked, refresh.t_ms, refresh.cut, project.zone)
+        value, value_type = Evaluation(checked, state).definition(key), checked.values[key].type
+        approximate = is_approximate(checked.values[key].node, events, checked, state, project.zone)
         document = {
             "value": as_json(value, value_type),
             "type": value_type,
             "asOf": format_instant(refresh.t_ms),
             "asOfSeq": refresh.cut,
-            "approx": False,
+            "approx": approximate,
             "warming": False,
         }
     output.result(document)

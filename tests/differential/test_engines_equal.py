@@ -6,10 +6,11 @@ import pytest
 
 from dsl.catalog import Catalog, Segment, Trait, ValueType
 from dsl.diagnostics import DefinitionError
+from dsl.recount import is_approximate
 from dsl.render import draw_all
 from tests.differential.engines import Engines, as_presented, from_oracle
 from tests.differential.expressions import Writer
-from tests.differential.worlds import World, random_world
+from tests.differential.worlds import ZONE, World, random_world
 
 WORLDS = 32
 ATTRIBUTES: dict[str, ValueType] = {"n": "number", "s": "string", "b": "boolean", "x": "string"}
@@ -76,4 +77,7 @@ def test_approximations_are_equal(seed: int, count: int) -> None:
     asked = ("count_distinct(s)", "median(n)", "percentile(n, 0.9)", "most_frequent(x)", "count_distinct_24h(n)")
     traits = [Trait(f"v{number}", f"events.visit.{text}", type="number") for number, text in enumerate(asked)]
     traits.append(Trait("all", "events.visit.unique_list(x)"))
-    assert_equal(Engines(world, Catalog(traits=tuple(traits), timezone="America/New_York")), f"{count} values")
+    engines = Engines(world, Catalog(traits=tuple(traits), timezone="America/New_York"))
+    assert_equal(engines, f"{count} values")
+    state, node = engines.recounted("user:1"), engines.checked.values["v0"].node
+    assert (count > 256) == is_approximate(node, world.events, engines.checked, state, ZONE)
