@@ -41,6 +41,6 @@ def _attributes(text: str) -> dict[str, object]:
 def _aggregate_values(
     uses: Sequence[AggregateUse], values: Sequence[int | str | bool | list[str] | None]
 ) -> dict[str, Value]:
-    """Values by their key; what is missing, or the value of nothing, is left out."""
+    """Values by their key; those of nothing are left out. A sum out of range is missing, and has to be said."""
     stated = ((use, use.state_value(value)) for use, value in zip(uses, values, strict=True))
-    return {use.key: value for use, value in stated if value is not None and value != use.of_nothing}
+    return {use.key: value for use, value in stated if value != use.of_nothing}
