@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 ValueType = Literal["number", "string", "boolean", "timestamp", "list"]
+Aggregation = Literal["COUNT", "SUM", "AVG", "MIN", "MAX", "COUNT_DISTINCT", "LAST", "FIRST"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,26 @@ class Trait:
     description: str = ""
     type: ValueType | None = None
     owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One aggregation over one event with several windows: `dsl.features.expand` gives its traits.
+
+    Attributes:
+        event: the event's name; `*` is any track, page or screen event.
+        field: the property that is aggregated, nested as `cart.total`; None for `COUNT`, which takes none.
+        windows: how far back, as the language writes it: `5m`, `24h`, `30d`; one trait for each.
+        enabled: a disabled feature is kept and has no traits.
+    """
+
+    key: str
+    event: str
+    aggregation: Aggregation
+    field: str | None
+    windows: tuple[str, ...]
+    description: str = ""
+    enabled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +117,7 @@ class Catalog:
     flags: tuple[Flag, ...] = ()
     exports: tuple[Export, ...] = ()
     timezone: str = "UTC"
+    features: tuple[Feature, ...] = ()
 
     def to_document(self) -> dict[str, Any]:
         """The catalog as plain JSON values; `from_document` reads it back without loss."""
@@ -103,7 +125,7 @@ class Catalog:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "Catalog":
-        """The catalog that `to_document` wrote."""
+        """The catalog that `to_document` wrote, also before there were time zones and features."""
         return cls(
             events=tuple(EventSchema(**event) for event in document["events"]),
             attributes=dict(document["attributes"]),
@@ -112,6 +134,9 @@ class Catalog:
             flags=tuple(_flag(flag) for flag in document["flags"]),
             exports=tuple(Export(**export) for export in document["exports"]),
             timezone=document.get("timezone", "UTC"),
+            features=tuple(
+                Feature(**{**feature, "windows": tuple(feature["windows"])}) for feature in document.get("features", ())
+            ),
         )
 
     def digest(self) -> str:

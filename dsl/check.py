@@ -9,6 +9,7 @@ from dsl.aggregates import AGGREGATES, SEEN_AGES
 from dsl.catalog import Catalog, Flag, Segment, Trait
 from dsl.clock import Zone
 from dsl.diagnostics import DefinitionError, Diagnostic
+from dsl.features import expand_catalog
 from dsl.folds import untag
 from dsl.functions import REFERENCES
 from dsl.infer import Definition, Inference, Names, Place
@@ -138,7 +139,7 @@ def check_catalog(catalog: Catalog, sources: Sources | None = None) -> CheckedCa
     Raises:
         DefinitionError: everything that is wrong anywhere in the catalog.
     """
-    return _CatalogCheck(catalog, sources or {}).run()
+    return _CatalogCheck(expand_catalog(catalog), sources or {}).run()
 
 
 def check_expression(text: str, checked: CheckedCatalog, place: Place = "value") -> CheckedValue:

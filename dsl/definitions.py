@@ -8,7 +8,8 @@ from typing import Final
 import yaml
 
 from dsl.catalog import Catalog, Flag
-from dsl.definition_reader import BUILT_IN_VARIANTS, FileReader, Reading
+from dsl.definition_reader import BUILT_IN_VARIANTS, FileReader
+from dsl.definition_values import Reading
 from dsl.diagnostics import DefinitionError, Diagnostic
 from dsl.source import Source, Span
 from dsl.yaml_nodes import YamlFile, plain_value
@@ -19,6 +20,8 @@ _DEFAULTS: Final[Mapping[str, tuple[object, ...]]] = {
     "owner": ("",),
     "type": (None,),
     "properties": ({},),
+    "field": (None,),
+    "enabled": (True,),
 }
 """Values of optional fields that need not be written."""
 
@@ -29,7 +32,8 @@ class Loaded:
 
     Attributes:
         sources: where each expression stands: by `("trait", key)`, `("segment", key)`, `("flag", key, "0")` with the
-            number of the rule, and the segment of an export by `("export", name)`.
+            number of the rule, and the segment of an export by `("export", name)`. Texts that no file holds, those of
+            a feature's traits and of rules, stand by themselves under the file's name.
     """
 
     catalog: Catalog
@@ -66,6 +70,7 @@ def dump_yaml(catalog: Catalog) -> str:
         "events": [_without_defaults(event) for event in catalog.to_document()["events"]],
         "attributes": dict(catalog.attributes),
         "traits": [_without_defaults(trait) for trait in catalog.to_document()["traits"]],
+        "features": [_without_defaults(feature) for feature in catalog.to_document()["features"]],
         "segments": [_without_defaults(segment) for segment in catalog.to_document()["segments"]],
         "flags": [_flag(flag) for flag in catalog.flags],
         "exports": [_without_defaults(export) for export in catalog.to_document()["exports"]],

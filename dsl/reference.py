@@ -1,7 +1,9 @@
-"""The reference page of functions and aggregates, written from their tables."""
+"""The reference pages of functions and aggregates, and of audience rules, written from their tables."""
 
 from dsl.aggregates import AGES, AGGREGATES, SEEN_AGES, AggregateFunction
+from dsl.audience_rules import EXPECTED, RULE_KEYS, RuleKey, read_rules
 from dsl.functions import FUNCTIONS, REFERENCES
+from dsl.mistakes import as_json
 from dsl.numbers import write_number
 
 
@@ -55,6 +57,50 @@ def _aggregate_row(aggregate: AggregateFunction) -> str:
     if aggregate.longest_ms is not None:
         window += ", needed, at most `_24h`"
     return f"| `{aggregate.name}{takes}` | {aggregate.summary} | {nothing} | {window} |"
+
+
+def audience_rules_page() -> str:
+    """`docs/reference/audience-rules.md` as Markdown; a test holds the page equal to it."""
+    example = {"min_total_spend": 100, "days_since_last_event": 30}
+    return "\n".join(
+        (
+            "# Audience rules",
+            "",
+            "```yaml",
+            "segments:",
+            "  - key: high_value",
+            f"    rules: {as_json(example)}",
+            "```",
+            "",
+            "is the segment",
+            "",
+            "```",
+            read_rules(example).expression,
+            "```",
+            "",
+            "Rules are mini-cdp's way of saying whom an audience holds: keys and values, all of which have to hold. "
+            "They are translated into an expression when they are read, and the expression is what is kept. "
+            "Written from the table in `dsl/audience_rules.py`.",
+            "",
+            "| rule | value | holds for whoever | example | expression |",
+            "|---|---|---|---|---|",
+            *(_rule_row(key) for key in RULE_KEYS.values()),
+            "",
+            "Spend is the property `amount` of the event `purchase`. A day is 24 hours: `days_since_last_event: 30` is "
+            "less than 30 times 24 hours ago. Things done are track, page and screen events.",
+            "",
+            "Numbers are decimals with at most six places. A key that is not in the table, and a value of another "
+            "type, is an error that says where it stands and what was expected.",
+            "",
+        )
+    )
+
+
+def _rule_row(key: RuleKey) -> str:
+    rules = {key.name: key.example}
+    cells = (f"`{key.name}`", EXPECTED[key.takes], key.meaning)
+    shown = (f"`{_cell(text)}`" for text in (as_json(rules), read_rules(rules).expression))
+    return f"| {' | '.join((*cells, *shown))} |"
 
 
 def _cell(text: str) -> str:

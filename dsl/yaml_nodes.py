@@ -1,7 +1,7 @@
 """YAML read as nodes that know their place, so that whatever is wrong is shown where it stands."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 
@@ -117,15 +117,19 @@ class YamlFile:
         self._wrong_kind(node, what, "`true` or `false`")
         return None
 
-    def json(self, node: Node) -> object:
-        """Any JSON value; unquoted, only `true`, `false`, `null` and numbers are no strings."""
+    def json(self, node: Node, fraction: Callable[[str], object] = float) -> object:
+        """Any JSON value; unquoted, only `true`, `false`, `null` and numbers are no strings.
+
+        Args:
+            fraction: reads numbers with a decimal point or an exponent.
+        """
         if isinstance(node, MappingNode):
             pairs = self._pairs(node, "the mapping") or {}
-            return {key: self.json(value) for key, (_, value) in pairs.items()}
+            return {key: self.json(value, fraction) for key, (_, value) in pairs.items()}
         if isinstance(node, SequenceNode):
-            return [self.json(item) for item in node.value]
+            return [self.json(item, fraction) for item in node.value]
         plain = isinstance(node, ScalarNode) and node.style is None
-        return plain_value(node.value) if plain else node.value
+        return plain_value(node.value, fraction) if plain else node.value
 
     def is_null(self, node: Node) -> bool:
         """Whether nothing is written there."""
@@ -191,8 +195,11 @@ class YamlFile:
         self.found.append(Diagnostic("bad-definition", message, Span(index, index), self.source, help=advice))
 
 
-def plain_value(text: str) -> object:
+def plain_value(text: str, fraction: Callable[[str], object] = float) -> object:
     """The JSON value of an unquoted scalar; whatever is no JSON is the text itself.
+
+    Args:
+        fraction: reads numbers with a decimal point or an exponent.
 
     >>> [plain_value(text) for text in ("1.50", "on", "true", "~", "0x1F", "1e999")]
     [1.5, 'on', True, None, '0x1F', '1e999']
@@ -206,7 +213,7 @@ def plain_value(text: str) -> object:
         return text
     if not number[1] and not number[2]:
         return int(text)
-    return float(text) if isfinite(float(text)) else text
+    return fraction(text) if isfinite(float(text)) else text
 
 
 def _listed(names: Sequence[str]) -> str:

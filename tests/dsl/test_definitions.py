@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsl.catalog import Catalog, EventSchema, Export, Flag, Rule, Segment, Trait, ValueType, Variant
+from dsl.catalog import Catalog, EventSchema, Export, Feature, Flag, Rule, Segment, Trait, ValueType, Variant
 from dsl.definitions import Loaded, dump_yaml, load_directory
 from dsl.diagnostics import DefinitionError, Diagnostic
 from dsl.parser import parse
@@ -52,10 +52,29 @@ traits:
     description: all of it
     type: number
     owner: shop team
+features:
+  - key: cart_adds
+    event: add_to_cart
+    aggregation: COUNT
+    windows: [5m, 24h]
+  - name: basket
+    source_event: Add to Cart
+    aggregation: sum
+    field: cart.total
+    time_windows:
+      - 30d
+    description: what was put in
+    enabled: false
 segments:
   - key: vip
     expression: spend >= 500
     owner: anne
+  - key: high_value
+    rules:
+      min_total_spend: 99.50
+      days_since_last_event: 30
+      traits: {plan: pro, country: [US, NO]}
+    description: last 30 days
 flags:
   - key: new-checkout
     rule: vip
@@ -86,7 +105,19 @@ def test_everything_that_can_be_defined(here: Path) -> None:
         ),
         attributes={"plan": "string", "age": "number"},
         traits=(Trait("spend", "events.purchase.sum(amount)", "all of it", "number", "shop team"),),
-        segments=(Segment("vip", "spend >= 500", owner="anne"),),
+        features=(
+            Feature("cart_adds", "add_to_cart", "COUNT", None, ("5m", "24h")),
+            Feature("basket", "Add to Cart", "SUM", "cart.total", ("30d",), "what was put in", enabled=False),
+        ),
+        segments=(
+            Segment("vip", "spend >= 500", owner="anne"),
+            Segment(
+                "high_value",
+                "events.purchase.sum(amount) >= 99.5 && events.*.days_since_last < 30"
+                ' && profile.plan == "pro" && profile.country in ["US", "NO"]',
+                "last 30 days",
+            ),
+        ),
         flags=(
             Flag("new-checkout", (Rule("vip", "on"),)),
             Flag(
@@ -112,12 +143,17 @@ def test_everything_that_can_be_defined(here: Path) -> None:
     assert expected == loaded.catalog
     assert {
         ("trait", "spend"),
+        ("trait", "cart_adds_5m"),
+        ("trait", "cart_adds_24h"),
         ("segment", "vip"),
+        ("segment", "high_value"),
         ("flag", "new-checkout", "0"),
         ("flag", "Offer.2", "0"),
         ("flag", "Offer.2", "1"),
         ("export", "vip-list"),
     } == set(loaded.sources)
+    assert "definitions/all.yaml (feature `cart_adds`)" == loaded.sources["trait", "cart_adds_5m"].name
+    assert "definitions/all.yaml (segment `high_value`)" == loaded.sources["segment", "high_value"].name
 
 
 def test_files_are_read_in_order_of_name(here: Path) -> None:
@@ -194,6 +230,7 @@ error[unexpected-character]: a string stands in double quotes
 
 
 TRAIT = "traits:\n  - {key: t, expression: a}\n"
+FEATURE = "features:\n  - {key: f, event: e, aggregation: COUNT, windows: [5m]}\n"
 
 
 @pytest.mark.parametrize(
@@ -207,13 +244,35 @@ TRAIT = "traits:\n  - {key: t, expression: a}\n"
         ("traits:\n  - key: t\n    expression:", 3, 5, "a trait needs `expression`", ""),
         ("traits:\n  - {key: t, expresion: a}", 2, 14, "has no field `expresion`", "the nearest field is"),
         ("traits:\n  - {key: t, key: t, expression: a}", 2, 14, "`key` stands twice in a trait", "keep"),
-        ("traits:\n  - {key: T, expression: a}", 2, 11, "`T` is no trait or segment name", "a name is"),
+        ("traits:\n  - {key: T, expression: a}", 2, 11, "`T` is no trait, segment or feature name", "a name is"),
         ("traits:\n  - {key: not, expression: a}", 2, 11, "`not` is a word of the language", ""),
         ("traits:\n  - {key: t, expression: [a]}", 2, 26, "should be text, found a list", ""),
         ("traits:\n  - {key: t, expression: a, type: strng}", 2, 35, "no type `strng`", "the nearest type"),
         ("traits:\n  - {key: t, expression: a, owner: {}}", 2, 36, "`owner` should be text", ""),
         ("segments:\n  - key: s\n    expression: !a in b", 3, 17, "starts with `!a`", "YAML reads"),
         (TRAIT + "segments:\n  - {key: t, expression: a}", 4, 11, "`t` is defined twice", "all.yaml:2:11"),
+        (FEATURE.replace("COUNT", "COUNTS"), 2, 37, "no aggregation `COUNTS`", "the nearest aggregation is `COUNT`"),
+        (FEATURE.replace("COUNT", "SUM"), 2, 37, "`SUM` needs a `field`", "`field: amount`"),
+        (FEATURE.replace("5m]", "5m, 5x]"), 2, 58, "`5x` is not a window", "`24h`"),
+        (FEATURE.replace("5m]", "5m, 5m]"), 2, 58, "`5m` is repeated", "keep one"),
+        (FEATURE.replace("5m]", "]"), 2, 53, "a feature needs at least one window", "a trait"),
+        (FEATURE.replace("[5m]", "5m"), 2, 53, "`windows` should be a list of windows", ""),
+        (FEATURE.replace("event: e, ", ""), 2, 5, "a feature needs `event`", "add `event: …`"),
+        (FEATURE.replace("event", "evnt"), 2, 14, "a feature has no field `evnt`", "the nearest field is `event`"),
+        (FEATURE.replace("key: f", "key: F"), 2, 11, "`F` is no feature name", "a name is"),
+        (FEATURE.replace("key: f", "key: in"), 2, 11, "`in` is a word of the language", "choose another"),
+        (FEATURE.replace("5m]", "5m], enabled: on"), 2, 68, "`enabled` should be `true` or `false`", ""),
+        (FEATURE + "traits:\n  - {key: f, expression: a}", 2, 11, "`f` is defined twice", "all.yaml:4:11"),
+        (FEATURE + "segments:\n  - {key: f_5m, expression: a}", 4, 11, "`f_5m` is defined twice", "all.yaml:2:5"),
+        (TRAIT.replace("t,", "f_5m,") + FEATURE, 4, 5, "`f_5m` is defined twice", "all.yaml:2:11"),
+        ("segments:\n  - key: s", 2, 5, "a segment needs `expression` or `rules`", "add `expression: …`"),
+        ("segments:\n  - key: s\n    expresion: a", 3, 5, "has no field `expresion`", "is `expression`"),
+        ("segments:\n  - {key: s, expression: a, rules: {min_events: 1}}", 2, 29, "either `expression` or `rules`", ""),
+        ("segments:\n  - {key: s, rules: 5}", 2, 21, "`rules` should be a mapping, found `5`", ""),
+        ("segments:\n  - {key: s, rules: {}}", 2, 21, "the rules are empty", "min_total_spend"),
+        ("segments:\n  - {key: s, rules: {min_event: 1}}", 2, 22, "no rule `min_event`", "is `min_events`"),
+        ("segments:\n  - {key: s, rules: {min_events: '1'}}", 2, 34, "should be a whole number", "without quotes"),
+        ("segments:\n  - {key: s, rules: {traits: {a: ~}}}", 2, 30, "the attribute `a` of `traits`", ""),
         ("events: [{name: a}, {name: a}]", 1, 28, "the event `a` is defined twice", "the first is at"),
         ("events: [{name: a, properties: {b: float}}]", 1, 36, "no type `float`", "one of `number`"),
         ("attributes: [a]", 1, 13, "`attributes` should be a mapping, found a list", ""),
@@ -362,6 +421,17 @@ def test_any_catalog_comes_back(
         tuple(Segment(key, text, owner=text) for key in keys[1::2]),
         flags,
         (Export("list", text, "parquet"),),
+        features=(
+            Feature(
+                "feature",
+                text or "e",
+                "COUNT_DISTINCT" if text else "COUNT",
+                text or None,
+                ("5m", "1w"),
+                text,
+                enabled=bool(flags),
+            ),
+        ),
     )
     directory = tmp_path_factory.getbasetemp() / "any"
     directory.mkdir(exist_ok=True)
