@@ -5,7 +5,7 @@ from collections.abc import Callable
 from hashlib import md5
 
 from dsl.clock import format_instant
-from dsl.numbers import LARGEST, MICROS, SMALLEST, divide_half_away, read_number, write_number
+from dsl.numbers import MICROS, bounded, divide_half_away, read_number, write_number
 from dsl.state import Value
 from dsl.types import Type
 
@@ -13,15 +13,6 @@ _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 _UPPER = {lower: upper for upper, lower in _LOWER.items()}
 _DECIMAL_TEXT = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 BUCKET_BITS = 60
-
-
-def bounded(number: int) -> int | None:
-    """`number` where it fits into 64 bits; else missing.
-
-    >>> bounded(2**63 - 1) == 2**63 - 1, bounded(2**63)
-    (True, None)
-    """
-    return number if SMALLEST <= number <= LARGEST else None
 
 
 def to_text(value: Value, value_type: Type) -> Value:

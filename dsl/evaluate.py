@@ -7,9 +7,9 @@ from typing_extensions import TypeIs
 
 from dsl import typed
 from dsl.aggregates import AGGREGATES
-from dsl.calls import STRICT, bounded, bucket_share, to_number, to_text
+from dsl.calls import STRICT, bucket_share, to_number, to_text
 from dsl.check import CheckedCatalog
-from dsl.numbers import MICROS, divide_half_away
+from dsl.numbers import MICROS, bounded, divide_half_away
 from dsl.patterns import matches
 from dsl.state import State, Value
 from dsl.types import Type

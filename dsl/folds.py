@@ -13,7 +13,7 @@ from typing import Any
 from typing_extensions import TypeIs
 
 from dsl.hyperloglog import Registers, estimate, of_hashes, union
-from dsl.numbers import LARGEST, MICROS, SMALLEST, divide_half_away, read_number, write_number
+from dsl.numbers import MICROS, bounded, divide_half_away, read_number, write_number
 from dsl.state import Scalar, Value
 from dsl.windows import Window
 
@@ -129,10 +129,6 @@ def _number(occurrence: Occurrence) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _bounded(number: int) -> int | None:
-    return number if SMALLEST <= number <= LARGEST else None
-
-
 def _sum_and_count(occurrence: Occurrence) -> tuple[int, int] | None:
     number = _number(occurrence)
     return None if number is None else (number, 1)
@@ -140,7 +136,7 @@ def _sum_and_count(occurrence: Occurrence) -> tuple[int, int] | None:
 
 def _average(state: tuple[int, int], _ask: Ask) -> Value:
     total, count = state
-    return _bounded(divide_half_away(total, count)) if count else None
+    return bounded(divide_half_away(total, count)) if count else None
 
 
 def _edge(choose: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -302,7 +298,7 @@ APPROXIMATE = ("count_distinct", "most_frequent", "unique_list", "percentile", "
 
 FOLDS: dict[str, Fold] = {
     "count": Fold(0, lambda _: 1, int.__add__, lambda state, _: state * MICROS),
-    "sum": Fold(0, _number, int.__add__, lambda state, _: _bounded(state)),
+    "sum": Fold(0, _number, int.__add__, lambda state, _: bounded(state)),
     "avg": Fold((0, 0), _sum_and_count, lambda a, b: (a[0] + b[0], a[1] + b[1]), _average),
     "min": Fold(None, _number, _edge(min), lambda state, _: state),
     "max": Fold(None, _number, _edge(max), lambda state, _: state),

@@ -48,6 +48,15 @@ def _micros(digits: str, count: int) -> int | None:
     return kept + (digits[count : count + 1] >= "5")
 
 
+def bounded(number: int) -> int | None:
+    """`number` where it fits into 64 bits; else missing.
+
+    >>> bounded(2**63 - 1) == 2**63 - 1, bounded(2**63)
+    (True, None)
+    """
+    return number if SMALLEST <= number <= LARGEST else None
+
+
 def divide_half_away(dividend: int, divisor: int) -> int:
     """The quotient rounded to the nearest integer, halves away from zero.
 
