@@ -11,7 +11,7 @@ class AggregateFunction:
     """An aggregate of the language.
 
     Attributes:
-        argument: type that the property must have; `unknown` takes any, None is an aggregate that takes none.
+        argument: types that the property may have, the one first that nothing else fixes; empty without a property.
         returns: type of the value; `unknown` is that of the property.
         window: what a suffix means: a duration, or calendar days in the project's zone.
         longest_ms: the longest window, in milliseconds, of an aggregate that cannot do without one.
@@ -21,7 +21,7 @@ class AggregateFunction:
     """
 
     name: str
-    argument: Type | None
+    argument: tuple[Type, ...]
     returns: Type
     window: Literal["duration", "calendar"]
     of_nothing: int | tuple[()] | None
@@ -31,21 +31,26 @@ class AggregateFunction:
     quantile: bool = False
 
 
+_NUMBER: tuple[Type, ...] = ("number",)
+_INSTANT_TOO: tuple[Type, ...] = ("number", "timestamp")
+_SCALAR: tuple[Type, ...] = ("unknown", "number", "string", "boolean")
+_ANY: tuple[Type, ...] = (*_SCALAR, "timestamp", "list")
+
 AGGREGATES: dict[str, AggregateFunction] = {
     aggregate.name: aggregate
     for aggregate in (
-        AggregateFunction("count", None, "number", "duration", 0, True, "number of events"),
-        AggregateFunction("sum", "number", "number", "duration", 0, False, "exact sum of a numeric property"),
-        AggregateFunction("avg", "number", "number", "duration", None, False, "sum / count, rounded to six places"),
-        AggregateFunction("min", "number", "number", "duration", None, False, "smallest value of a numeric property"),
-        AggregateFunction("max", "number", "number", "duration", None, False, "largest value of a numeric property"),
-        AggregateFunction("unique_days", None, "number", "calendar", 0, True, "local dates with an event"),
+        AggregateFunction("count", (), "number", "duration", 0, True, "number of events"),
+        AggregateFunction("sum", _NUMBER, "number", "duration", 0, False, "exact sum of a numeric property"),
+        AggregateFunction("avg", _NUMBER, "number", "duration", None, False, "sum / count, rounded to six places"),
+        AggregateFunction("min", _INSTANT_TOO, "unknown", "duration", None, False, "smallest number, earliest instant"),
+        AggregateFunction("max", _INSTANT_TOO, "unknown", "duration", None, False, "largest number, latest instant"),
+        AggregateFunction("unique_days", (), "number", "calendar", 0, True, "local dates with an event"),
         AggregateFunction(
-            "streak_days", None, "number", "calendar", 0, True, "consecutive local dates with an event, up to today"
+            "streak_days", (), "number", "calendar", 0, True, "consecutive local dates with an event, up to today"
         ),
         AggregateFunction(
             "longest_gap_minutes",
-            None,
+            (),
             "number",
             "duration",
             None,
@@ -53,21 +58,17 @@ AGGREGATES: dict[str, AggregateFunction] = {
             "longest time from one event to the next that lies in the window, in whole minutes",
             longest_ms=86_400_000,
         ),
+        AggregateFunction("first", _ANY, "unknown", "duration", None, False, "value in the first event that has it"),
+        AggregateFunction("last", _ANY, "unknown", "duration", None, False, "value in the last event that has it"),
+        AggregateFunction("count_distinct", _SCALAR, "number", "duration", 0, True, "number of different values"),
+        AggregateFunction("most_frequent", _SCALAR, "unknown", "duration", None, False, "value that occurs most often"),
+        AggregateFunction("unique_list", _SCALAR, "list", "duration", (), False, "different values, by their text"),
+        AggregateFunction("median", _NUMBER, "number", "duration", None, False, "value of middle rank"),
         AggregateFunction(
-            "first", "unknown", "unknown", "duration", None, False, "value in the first event that has it"
+            "percentile", _NUMBER, "number", "duration", None, False, "value of rank `q`, 0 to 1", quantile=True
         ),
-        AggregateFunction("last", "unknown", "unknown", "duration", None, False, "value in the last event that has it"),
-        AggregateFunction("count_distinct", "unknown", "number", "duration", 0, True, "number of different values"),
-        AggregateFunction(
-            "most_frequent", "unknown", "unknown", "duration", None, False, "value that occurs most often"
-        ),
-        AggregateFunction("unique_list", "unknown", "list", "duration", (), False, "different values, by their text"),
-        AggregateFunction("median", "number", "number", "duration", None, False, "value of middle rank"),
-        AggregateFunction(
-            "percentile", "number", "number", "duration", None, False, "value of rank `q`, 0 to 1", quantile=True
-        ),
-        AggregateFunction("first_at", None, "timestamp", "duration", None, False, "instant of the first event"),
-        AggregateFunction("last_at", None, "timestamp", "duration", None, False, "instant of the last event"),
+        AggregateFunction("first_at", (), "timestamp", "duration", None, False, "instant of the first event"),
+        AggregateFunction("last_at", (), "timestamp", "duration", None, False, "instant of the last event"),
     )
 }
 

@@ -4,10 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from typing_extensions import TypeIs
+
 from dsl import syntax, typed
 from dsl.aggregates import AGGREGATES, SEEN_AGES
 from dsl.catalog import Catalog, Flag, Segment, Trait
 from dsl.clock import Zone
+from dsl.columns import column_names
 from dsl.diagnostics import DefinitionError, Diagnostic
 from dsl.features import expand_catalog
 from dsl.folds import untag
@@ -113,7 +116,7 @@ class CheckedCatalog:
         values: traits and segments by key, in topological order: what a definition refers to stands before it.
         aggregates: base aggregates of all definitions, by their key, in order of first use.
         attribute_columns: typed attribute columns that the expressions read: `n_age`, `s_plan`, `b_member`.
-        property_columns: typed property columns that the aggregates read.
+        property_columns: typed columns of properties and of contexts that the aggregates read: `n_amount`, `cs_ip`.
     """
 
     catalog: Catalog
@@ -122,6 +125,11 @@ class CheckedCatalog:
     aggregates: Mapping[str, AggregateUse]
     attribute_columns: tuple[str, ...]
     property_columns: tuple[str, ...]
+
+    @property
+    def zone(self) -> Zone:
+        """The project's zone, in which dates are read."""
+        return Zone(self.catalog.timezone)
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -162,23 +170,13 @@ def check_expression(text: str, checked: CheckedCatalog, place: Place = "value")
     return CheckedValue("value", "trait", node, node.type, print_tree(tree), references, depth)
 
 
-COLUMN_PREFIXES = ("n_", "s_", "b_")
-"""The first letters of typed columns: micro-units, text, boolean."""
-
-
-def column_prefix(value_type: Type) -> str:
-    """The first letter of the typed column that holds values of a type."""
-    return dict(zip(("number", "string", "boolean"), COLUMN_PREFIXES, strict=True))[value_type]
-
-
 def _columns(fields: Iterable[typed.Field]) -> tuple[str, ...]:
     """Typed columns that hold the fields; one whose type does not matter (`is_set`) may be in any."""
-    names = (
-        prefix + field.steps[0]
-        for field in fields
-        for prefix in (COLUMN_PREFIXES if field.type == "unknown" else (column_prefix(field.type),))
-    )
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(name for f in fields for name in column_names(f.root, f.steps, f.type)))
+
+
+def _is_field(node: typed.Node) -> TypeIs[typed.Field]:
+    return isinstance(node, typed.Field)
 
 
 def walk(node: typed.Node) -> Iterator[typed.Node]:
@@ -215,8 +213,9 @@ class _CatalogCheck:
         nodes = [value.node for value in self.values.values()]
         nodes += [rule.when for flag in flags.values() for rule in flag.rules]
         aggregates = aggregate_uses(nodes)
-        fields = dict.fromkeys(n for node in nodes for n in walk(node) if isinstance(n, typed.Field))
-        attributes, properties = (_columns(f for f in fields if f.root == root) for root in ("attribute", "property"))
+        attributes = _columns(f for node in nodes for f in walk(node) if _is_field(f) and f.root == "attribute")
+        parts = (p for use in aggregates.values() for p in (use.aggregate.filter, use.aggregate.argument) if p)
+        properties = _columns(f for part in parts for f in walk(part) if _is_field(f))
         if len(aggregates) > MAX_AGGREGATES:
             message = f"the catalog needs {len(aggregates)} aggregates; at most {MAX_AGGREGATES} are allowed"
             raise DefinitionError([Diagnostic("too-many-aggregates", message, Span(0, 0), Source("", "<catalog>"))])

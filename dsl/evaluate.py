@@ -9,6 +9,10 @@ from dsl import typed
 from dsl.aggregates import AGGREGATES
 from dsl.calls import STRICT, bucket_share, to_number, to_text
 from dsl.check import CheckedCatalog
+from dsl.clock import UTC_ZONE, Zone
+from dsl.columns import instant_of, tagged_items
+from dsl.event import Event
+from dsl.folds import untag
 from dsl.numbers import MICROS, bounded, divide_half_away
 from dsl.patterns import matches
 from dsl.state import State, Value
@@ -20,7 +24,7 @@ class Evaluation:
     """Evaluates expressions of one catalog for one state; definitions are computed once and kept.
 
     Attributes:
-        context: what the request brought along, numbers as micro-units.
+        context: what the request brought along, numbers as micro-units; inside a filter that of the event.
         properties: those of the event, inside a filter.
     """
 
@@ -48,7 +52,7 @@ class Evaluation:
             case typed.Constant(value=value):
                 return value
             case typed.Field():
-                return field_value(node, self._root(node))
+                return field_value(node, self._root(node), self.checked.zone)
             case typed.Reference(key=key):
                 return self.definition(key)
             case typed.AggregateValue(aggregate=aggregate):
@@ -113,9 +117,9 @@ class Evaluation:
     def _root(self, node: typed.Field) -> Mapping[str, object]:
         return {"attribute": self.state.attributes, "property": self.properties, "context": self.context}[node.root]
 
-    def of_event(self, properties: Mapping[str, object]) -> "Evaluation":
-        """The same evaluation inside a filter, over an event with these properties."""
-        return replace(self, properties=properties)
+    def of_event(self, event: Event) -> "Evaluation":
+        """The same evaluation inside a filter, over this event."""
+        return replace(self, properties=event.properties, context=event.context)
 
 
 def evaluate(
@@ -187,11 +191,14 @@ def arithmetic(operator: str, left: Value, right: Value) -> int | None:
     return -remainder if left < 0 else remainder
 
 
-def of_type(value: object, wanted: Type) -> Value:
+def of_type(value: object, wanted: Type, zone: Zone = UTC_ZONE) -> Value:
     """A JSON value read as `wanted`; another type is missing: there is no implicit conversion.
 
-    >>> of_type(True, "number"), of_type(1_000_000, "number"), of_type("1", "number")
-    (None, 1000000, None)
+    Args:
+        zone: the project's: a date alone is the start of that date there.
+
+    >>> of_type(True, "number"), of_type(1_000_000, "number"), of_type("1", "number"), of_type([1_000_000], "list")
+    (None, 1000000, None, (1000000,))
     """
     match value:
         case bool():
@@ -199,16 +206,19 @@ def of_type(value: object, wanted: Type) -> Value:
         case int():
             return value if wanted == "number" else None
         case str():
-            return value if wanted == "string" else None
+            return value if wanted == "string" else instant_of(value, zone) if wanted == "timestamp" else None
+        case list() | tuple():
+            # The items that a typed column holds, and no others.
+            return tuple(untag(text) for text in tagged_items(value)) if wanted == "list" else None
     return None
 
 
-def field_value(node: typed.Field, values: Mapping[str, object]) -> Value:
-    """What a document holds at the path of `node`, where it is of its type; an open type takes any scalar."""
+def field_value(node: typed.Field, values: Mapping[str, object], zone: Zone) -> Value:
+    """What a document holds at the path of `node`, where it is of its type; an open type takes any value."""
     found = raw_value(node, values)
     if node.type != "unknown":
-        return of_type(found, node.type)
-    return found if isinstance(found, bool | int | str) else None
+        return of_type(found, node.type, zone)
+    return found if isinstance(found, bool | int | str) else of_type(found, "list")
 
 
 def raw_value(node: typed.Field, values: Mapping[str, object]) -> object:

@@ -16,6 +16,7 @@ from dsl.numbers import MICROS
 from dsl.patterns import PatternError, check_pattern
 from dsl.printer import print_node
 from dsl.source import Source, Span
+from dsl.typed_text import field_syntax
 from dsl.types import ARTICLE, Type
 
 Place = Literal["value", "flag", "filter"]
@@ -86,6 +87,8 @@ class Inference:
         """`node` with type `wanted`: an open type is settled, another type is an error that names `place`."""
         if node.type == wanted or is_broken(node):
             return node
+        if node.type == "unknown" and wanted == "timestamp":
+            return self._not_declared(node, place)
         if node.type == "unknown":
             return _settle(node, wanted)
         return self._wrong_type(node, wanted, place)
@@ -122,9 +125,6 @@ class Inference:
             if self.place == "value":
                 text = "`context.` is what a request brought along, so only flags may read it"
                 return self.error("not-allowed-here", text, node.span, "not in a trait or segment")
-            if self.place == "filter":
-                text = "the context of an event is not available yet"
-                return self.error("not-allowed-here", text, node.span, "not in a filter")
             return typed.Field("context", node.steps[1:], "unknown", node.span)
         if self.place == "filter" and root != "profile":
             cut = 1 if root == "properties" else 0
@@ -143,37 +143,31 @@ class Inference:
 
     def _attribute(self, node: syntax.Path) -> typed.Node:
         steps = node.steps[1:]
-        if len(steps) > 1:
-            return self._nested(node.span)
-        name = steps[0]
+        name = ".".join(steps)
         declared = self.names.attributes.get(name)
         if declared is None and self.names.attributes:
             return self.error(
                 "unknown-name",
                 f"`profile` has no attribute `{name}`",
-                node.step_spans[1],
+                node.step_spans[1].join(node.step_spans[-1]),
                 "not declared",
                 nearest_help(name, self.names.attributes, "attribute", "profile.", self.names.attributes.get),
             )
         return typed.Field("attribute", steps, declared or "unknown", node.span)
 
     def _property(self, steps: tuple[str, ...], spans: tuple[Span, ...], span: Span) -> typed.Node:
-        if len(steps) > 1:
-            return self._nested(span)
         declared = self.event.properties if self.event else {}
-        if declared and steps[0] not in declared:
+        name = ".".join(steps)
+        if declared and name not in declared:
             event = self.event.name if self.event else ""
             return self.error(
                 "unknown-name",
-                f"event `{event}` has no property `{steps[0]}`",
-                spans[0],
+                f"event `{event}` has no property `{name}`",
+                spans[0].join(spans[-1]),
                 "not declared",
-                nearest_help(steps[0], declared, "property", type_of=declared.get),
+                nearest_help(name, declared, "property", type_of=declared.get),
             )
-        return typed.Field("property", steps, declared.get(steps[0], "unknown"), span)
-
-    def _nested(self, span: Span) -> typed.Node:
-        return self.error("not-allowed-here", "a path may have one step below its root", span, "nested too deep")
+        return typed.Field("property", steps, declared.get(name, "unknown"), span)
 
     def inside(self, schema: EventSchema | None) -> "Inference":
         """The same expression, inside a filter or the parentheses of an aggregate over such events."""
@@ -223,6 +217,8 @@ class Inference:
         value = literal.value if isinstance(literal, syntax.String) else None
         if function.name == "round":
             return self._round(node, literal)
+        if function.name == "date" and literal is not None and isinstance(literal, syntax.Name | syntax.Path):
+            return self._date_of(literal)
         if value is None:
             return self.error("wrong-arguments", f'expected `{function.name}("...")`', node.span, "takes a literal")
         if function.name == "bucket":
@@ -233,6 +229,16 @@ class Inference:
         except ValueError as error:
             help_lines = ("write a date or an instant: `2017-07-04`, `2017-07-04T12:00:00Z`",)
             return self.error("wrong-arguments", str(error), node.arguments[0].span, "", help_lines)
+
+    def _date_of(self, node: syntax.Name | syntax.Path) -> typed.Node:
+        """A string that was sent, read as the instant that it names."""
+        value = self.infer(node)
+        if isinstance(value, typed.Field) and value.type in ("unknown", "string", "timestamp"):
+            return replace(value, type="timestamp", span=node.span)
+        if is_broken(value):
+            return value
+        label = f"found {ARTICLE[value.type]}" if isinstance(value, typed.Field) else "computed"
+        return self.error("wrong-arguments", "`date` takes a literal, or a string as it was sent", node.span, label)
 
     def _round(self, node: syntax.Call, literal: syntax.Node | None) -> typed.Node:
         decimals = literal.micros if isinstance(literal, syntax.Number) else None if literal else 0
@@ -299,6 +305,9 @@ class Inference:
         value, right = self.infer(node.left), self.infer(node.right)
         if right.type == "list" and not isinstance(right, typed.Items):
             return typed.WordOperator("contains", right, value, node.span)
+        if right.type == "unknown" and isinstance(right, typed.Field | typed.AggregateValue):
+            value = _settle(value, "string") if value.type == "unknown" and not is_broken(value) else value
+            return typed.WordOperator("contains", _settle(right, "list"), value, node.span)
         if not isinstance(right, typed.Items):
             if not is_broken(right):
                 self.error(
@@ -309,21 +318,30 @@ class Inference:
                     ('write the values in brackets: `in ["NO", "SE"]`',),
                 )
             return typed.Constant(None, "boolean", node.span)
+        return self._among(value, right, node.span)
+
+    def _among(self, value: typed.Node, right: typed.Items, span: Span) -> typed.Node:
+        """Whether a value is one of the items that are written out."""
         types = list(dict.fromkeys(item.type for item in right.items if item.type != "unknown"))
         if value.type == "unknown" and not is_broken(value) and len(types) == 1:
-            value = _settle(value, types[0])
+            value = self.expect(value, types[0], "`in`")
         items = tuple(_settle(i, value.type) if i.type == "unknown" else i for i in right.items)
         kept = tuple(item for item in items if item.type == value.type)
-        return typed.Within(value, kept, node.span)
+        return typed.Within(value, kept, span)
 
     def _word_operator(self, node: syntax.Binary, place: str) -> typed.Node:
         """`contains`, `starts_with`, `ends_with`, `matches`: text on both sides, or a list on the left."""
         left, right = self.infer(node.left), self.infer(node.right)
         operator = cast(Literal["contains", "starts_with", "ends_with", "matches"], node.operator)
-        if operator == "contains" and left.type == "list":
+        if operator == "contains" and not is_broken(left):
             if right.type == "unknown" and not is_broken(right):
                 right = _settle(right, "string")
-            return typed.WordOperator(operator, left, right, node.span)
+            if isinstance(left, typed.Items):
+                return self._among(right, left, node.span)
+            if left.type == "unknown" and right.type != "string":
+                left = _settle(left, "list")
+            if left.type == "list" or (isinstance(left, typed.Field) and left.type == "unknown"):
+                return typed.WordOperator(operator, left, right, node.span)
         left, right = self.expect(left, "string", place), self.expect(right, "string", place)
         if operator == "matches" and not is_broken(right):
             self._check_pattern(right)
@@ -346,6 +364,9 @@ class Inference:
         match node:
             case typed.Call(function="is_set" | "number" | "text", arguments=(typed.Field(type="unknown"),)):
                 return
+            case typed.WordOperator(operator="contains", left=typed.Field(type="unknown"), right=right):
+                self.settled(right)  # a text or a list: what was sent decides
+                return
             case typed.AggregateValue(type="unknown"):
                 hints = ("declare the property", 'or compare the value with a literal: `... == "pro"`')
                 self.error(
@@ -360,14 +381,24 @@ class Inference:
                     "type unknown",
                     (f"declare the {what}" if node.root != "context" else "compare it with a literal",),
                 )
-            case typed.Field(type="timestamp" | "list"):
-                message = f"a value of {_WORDS[node.root]} `{'.'.join(node.steps)}` as {ARTICLE[node.type]}"
-                self.error("not-allowed-here", f"{message} is not available yet", node.span)
             case typed.Items():
                 advice = ('ask whether a value is in a list: `profile.country in ["NO", "SE"]`',)
                 self.error("wrong-type", "a list stands only on the right side of `in`", node.span, "", advice)
         for child in typed.children(node):
             self.settled(child)
+
+    def _not_declared(self, node: typed.Node, place: str) -> typed.Node:
+        """Refuses to read what was sent as a timestamp, which JSON does not have, where nobody says that it is one."""
+        help_lines: tuple[str, ...] = ("declare it as a `timestamp`",)
+        if isinstance(node, typed.Field):
+            meant = f"say that it is a date: `date({print_node(field_syntax(node))})`"
+            help_lines = (meant,) if node.root == "context" else (*help_lines, f"or {meant}")
+        message = f"{place} takes a timestamp here"
+        label = "a string, unless it is declared"
+        self.found.append(
+            Diagnostic("wrong-type", message, node.span, self.source, label, "timestamp", "unknown", help_lines)
+        )
+        return typed.Constant(None, "timestamp", node.span)
 
     def _wrong_type(self, node: typed.Node, wanted: Type, place: str) -> typed.Node:
         message = f"{place} takes {ARTICLE[wanted]} here"

@@ -9,7 +9,7 @@ from dsl.catalog import EventSchema
 from dsl.nearest import nearest_help
 from dsl.numbers import MICROS
 from dsl.printer import print_node
-from dsl.types import ARTICLE, Type
+from dsl.types import Type
 from dsl.windows import Window, read_window
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def infer_aggregate(inference: "Inference", node: syntax.Aggregate) -> typed.Nod
         return inference.error("unknown-aggregate", message, node.function_span, "", help_lines)
     window = _window(inference, node, function)
     argument = _argument(inference, node, function, schema)
+    if function.argument and argument is None:
+        return typed.Constant(None, "unknown", node.span)
     returns: Type = function.returns
     if returns == "unknown" and argument is not None:
         returns = argument.type
@@ -96,13 +98,13 @@ def _argument(
     inference: "Inference", node: syntax.Aggregate, function: AggregateFunction, schema: EventSchema | None
 ) -> typed.Field | None:
     given = node.arguments or ()
-    wanted = 0 if function.argument is None else 2 if function.quantile else 1
+    wanted = 0 if not function.argument else 2 if function.quantile else 1
     if len(given) != wanted or (wanted == 0 and node.arguments is not None):
         takes = "(property, q)" if function.quantile else "(property)"
         shown = f"`{function.name}{takes}`" if wanted else f"`{node.function}` without parentheses"
         inference.error("wrong-arguments", f"expected {shown}", node.span, f"{len(given)} given")
         return None
-    if function.argument is None:
+    if not function.argument:
         return None
     inner = inference.inside(schema)
     value = inner.infer(given[0])
@@ -110,12 +112,14 @@ def _argument(
         if not (isinstance(value, typed.Constant) and value.value is None):
             inference.error("wrong-arguments", f"`{function.name}` takes a property", value.span, "not a property")
         return None
-    if value.type in ("timestamp", "list"):
-        message = f"`{function.name}` over {ARTICLE[value.type]} is not available yet"
-        inference.error("not-allowed-here", message, value.span)
-        return None
-    settled = value if function.argument == "unknown" else inner.expect(value, function.argument, f"`{function.name}`")
+    fits = value.type in function.argument
+    settled = value if fits else inner.expect(value, _wanted(function.argument), f"`{function.name}`")
     return settled if isinstance(settled, typed.Field) else None
+
+
+def _wanted(takes: tuple[Type, ...]) -> Type:
+    """The type that a message names, and that an open one becomes."""
+    return next(value_type for value_type in takes if value_type != "unknown")
 
 
 def _quantile(inference: "Inference", node: syntax.Aggregate, function: AggregateFunction) -> int:

@@ -85,7 +85,8 @@ def _aggregate(aggregate: typed.BaseAggregate, events: list[Event], moment: Mome
     ask = Ask(moment, aggregate.window, aggregate.quantile_micros)
     value = fold.finalise(fold.state(_occurrences(aggregate, events, moment, evaluation)), ask)
     # The first of all values may be of another type than the one that is asked for.
-    return value if aggregate.key == aggregate.text else of_type(value, aggregate.type)
+    of_any_type = aggregate.argument is not None and aggregate.argument.type == "unknown"
+    return of_type(value, aggregate.type) if of_any_type and aggregate.key != aggregate.text else value
 
 
 def _occurrences(
@@ -98,7 +99,7 @@ def _occurrences(
     start_ms = aggregate.window.start_ms(moment.t_ms) if cut_off and aggregate.window is not None else None
     for event in _selected(aggregate, events, evaluation):
         if start_ms is None or event.ts_ms >= start_ms:
-            yield _occurrence(aggregate, event)
+            yield _occurrence(aggregate, event, evaluation.checked.zone)
 
 
 def _selected(aggregate: typed.BaseAggregate, events: list[Event], evaluation: Evaluation) -> list[Event]:
@@ -107,7 +108,7 @@ def _selected(aggregate: typed.BaseAggregate, events: list[Event], evaluation: E
     condition = aggregate.filter
     if condition is None:
         return selected
-    return [event for event in selected if evaluation.of_event(event.properties).truth(condition)]
+    return [event for event in selected if evaluation.of_event(event).truth(condition)]
 
 
 def _in_scope(aggregate: typed.BaseAggregate, event: Event) -> bool:
@@ -119,6 +120,6 @@ def _in_scope(aggregate: typed.BaseAggregate, event: Event) -> bool:
     return event.kind != "system"
 
 
-def _occurrence(aggregate: typed.BaseAggregate, event: Event) -> Occurrence:
-    value = None if aggregate.argument is None else field_value(aggregate.argument, event.properties)
+def _occurrence(aggregate: typed.BaseAggregate, event: Event, zone: Zone) -> Occurrence:
+    value = None if aggregate.argument is None else field_value(aggregate.argument, event.properties, zone)
     return Occurrence(event.ts_ms, event.event_id, event.local_day, value)

@@ -48,8 +48,8 @@ def functions_page() -> str:
 
 
 def _aggregate_row(aggregate: AggregateFunction) -> str:
-    takes = {None: "", "unknown": "(property)", "number": "(number)"}.get(aggregate.argument, "(property)")
-    takes = takes.replace(")", ", q)") if aggregate.quantile else takes
+    named = [value_type for value_type in aggregate.argument if value_type != "unknown"]
+    takes = f"({' or '.join(named) if len(named) < 5 else 'any'}{', q' if aggregate.quantile else ''})" if named else ""
     nothing = "missing" if aggregate.of_nothing is None else "[]"
     if isinstance(aggregate.of_nothing, int):
         nothing = write_number(aggregate.of_nothing)

@@ -4,9 +4,12 @@ from dsl import syntax, typed
 from dsl.clock import format_instant
 from dsl.printer import print_node
 from dsl.source import Span
+from dsl.tokens import RESERVED, WORD
 
 _NOWHERE = Span(0, 0)
 _ROOTS = {"attribute": ("profile",), "context": ("context",), "property": ()}
+_MEANT_OTHERWISE = {*RESERVED, "profile", "context", "events", "properties"}
+"""First words that are no property, so that one of that name is written in brackets."""
 
 
 def text_of(node: typed.Node) -> str:
@@ -20,8 +23,8 @@ def _syntax(node: typed.Node) -> syntax.Node:  # noqa: C901  # one case per kind
             return _literal(node)
         case typed.Items(items=items):
             return _list(items)
-        case typed.Field(root=root, steps=steps):
-            return syntax.Path((*_ROOTS[root], *steps), (), _NOWHERE)
+        case typed.Field():
+            return field_syntax(node)
         case typed.AggregateValue(aggregate=aggregate):
             return _canonical(aggregate.text)
         case typed.Age(text=text):
@@ -40,6 +43,15 @@ def _syntax(node: typed.Node) -> syntax.Node:  # noqa: C901  # one case per kind
             return syntax.Unary("!", _syntax(operand), _NOWHERE)
         case typed.Arithmetic() | typed.Compare() | typed.WordOperator() | typed.Logic():
             return _binary(node.operator, _syntax(node.left), _syntax(node.right))
+
+
+def field_syntax(field: typed.Field) -> syntax.Path:
+    """The path of a field as it is written: `profile.plan`, `cart.total`, `properties["odd name"]`."""
+    lead: tuple[str, ...] = _ROOTS[field.root]
+    first = field.steps[0]
+    if field.root == "property" and (first in _MEANT_OTHERWISE or not WORD.fullmatch(first)):
+        lead = ("properties",)
+    return syntax.Path((*lead, *field.steps), (), _NOWHERE)
 
 
 def _literal(node: typed.Constant) -> syntax.Node:

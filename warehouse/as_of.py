@@ -23,7 +23,7 @@ from warehouse.registry import Registry
 from warehouse.settings import Home
 
 _EVENTS = """
-SELECT event_id, seq, kind, name, source_id, ts_ms, local_day, properties
+SELECT event_id, seq, kind, name, source_id, ts_ms, local_day, properties, context
 FROM events SEMI JOIN (SELECT source_id FROM identities WHERE profile_id = ? AND {valid}) USING (source_id)
 WHERE seq <= {cut:d} AND ts_ms < {t_ms:d}
 """
@@ -77,8 +77,8 @@ class AsOf:
         """Every known event of a profile, its numbers read from their text."""
         statement = _EVENTS.format(valid=valid_at(self.refresh.cut), cut=self.refresh.cut, t_ms=self.refresh.t_ms)
         return [
-            Event(event_id, seq, kind, name, source_id, ts_ms, local_day, _object(properties))
-            for event_id, seq, kind, name, source_id, ts_ms, local_day, properties in self.connection.execute(
+            Event(event_id, seq, kind, name, source_id, ts_ms, local_day, _object(properties), _object(context))
+            for event_id, seq, kind, name, source_id, ts_ms, local_day, properties, context in self.connection.execute(
                 statement, [profile_id]
             ).fetchall()
         ]

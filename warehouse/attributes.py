@@ -6,14 +6,17 @@ The values never pass through DuckDB's JSON functions: they read numbers as doub
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Literal
 
 import polars as pl
 
+from dsl.clock import Zone
+from dsl.columns import flatten, typed_columns
 from dsl.numbers import read_json, write_number
+from warehouse.columns import free_name
 from warehouse.database import Connection
 from warehouse.identities import valid_at
+from warehouse.property_columns import DTYPES
 
 # An identify that is followed by one with the same names, from the same profile, has no say any more.
 _WRITES = """
@@ -29,7 +32,6 @@ _CHUNK = 10_000
 
 AttributeType = Literal["number", "string", "boolean", "json"]
 _DTYPES = {"number": pl.Int64(), "string": pl.String(), "boolean": pl.Boolean(), "json": pl.String()}
-_PREFIXES: dict[str, AttributeType] = {"n_": "number", "s_": "string", "b_": "boolean"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,13 @@ class Attributes:
     columns: tuple[AttributeColumn, ...]
 
 
-def read_attributes(connection: Connection, cut: int, t_ms: int, typed_columns: Sequence[str] = ()) -> Attributes:
+def read_attributes(connection: Connection, cut: int, t_ms: int, zone: Zone, needed: Sequence[str] = ()) -> Attributes:
     """Attributes as written by identify events with `seq <= cut` and `ts < t`; `null` unsets.
 
     Args:
-        typed_columns: further columns of the frame, as compiled expressions name them: `n_age` (micro-units),
-            `s_plan`, `b_member`; a value of another type is NULL there.
+        zone: the project's: a date alone is the start of that date there.
+        needed: further columns of the frame, as compiled expressions name them (`dsl.columns`): `n_age` (micro-units),
+            `s_address.city`; a value of another type is NULL there.
     """
     written = connection.execute(_WRITES.format(cut=cut, t_ms=t_ms, valid=valid_at(cut)))
     rows = iter(lambda: written.fetchmany(_CHUNK), [])
@@ -75,7 +78,11 @@ def read_attributes(connection: Connection, cut: int, t_ms: int, typed_columns: 
     }
     schema = {"profile_id": pl.String(), "attributes": pl.String()}
     series = [_analyst_series(column, folded.values()) for column in columns]
-    series += [_typed_series(column, folded.values()) for column in typed_columns]
+    flat = [flatten(values, zone, "attribute") for values in folded.values()] if needed else []
+    series += [
+        pl.Series(column.name, [cells.get(column.name) for cells in flat], DTYPES[column.type])
+        for column in typed_columns(needed)
+    ]
     return Attributes(pl.DataFrame(data, schema=schema).with_columns(series), columns)
 
 
@@ -123,10 +130,7 @@ def _named(types: Iterable[tuple[str, set[AttributeType]]]) -> Iterator[Attribut
     """Columns whose names differ in more than case, as DuckDB asks for: `a_Plan` and `a_plan_2`."""
     taken: set[str] = set()
     for name, found in types:
-        candidates = (f"a_{name}" if number == 1 else f"a_{name}_{number}" for number in count(1))
-        column = next(candidate for candidate in candidates if candidate.casefold() not in taken)
-        taken.add(column.casefold())
-        yield AttributeColumn(name, column, found.pop() if len(found) == 1 else "json")
+        yield AttributeColumn(name, free_name(f"a_{name}", taken), found.pop() if len(found) == 1 else "json")
 
 
 def _type(value: object) -> AttributeType:
@@ -145,9 +149,3 @@ def _analyst_series(column: AttributeColumn, profiles: Iterable[Mapping[str, obj
     if column.type == "json":
         values = [None if value is None else json_text(value) for value in values]
     return pl.Series(column.column, values, dtype=_DTYPES[column.type])
-
-
-def _typed_series(column: str, profiles: Iterable[Mapping[str, object]]) -> pl.Series:
-    wanted, name = _PREFIXES[column[:2]], column[2:]
-    values = (attributes.get(name) for attributes in profiles)
-    return pl.Series(column, [v if _type(v) == wanted else None for v in values], dtype=_DTYPES[wanted])

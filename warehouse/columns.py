@@ -1,5 +1,7 @@
 """Columns as analysts meet them: quoted names, and the engine's integers as decimals and timestamps."""
 
+from itertools import count as count_up
+
 from dsl.types import Type
 from warehouse.database import Connection
 
@@ -34,6 +36,25 @@ def decimal_of_micros(column: str) -> str:
     """SQL of micro-units as an exact decimal with six places; every 64-bit count fits."""
     # Multiplying decimals is exact; dividing would go through a double.
     return f"CAST(CAST({column} AS DECIMAL(19,0)) * 0.000001 AS DECIMAL(19,6))"
+
+
+def json_list(column: str) -> str:
+    """SQL of the JSON text of a list of tagged values."""
+    item = "CASE WHEN starts_with(tagged, 's:') THEN CAST(to_json(tagged[3:]) AS VARCHAR) ELSE tagged[3:] END"
+    return f"'[' || array_to_string(list_transform({column}, lambda tagged: {item}), ',') || ']'"
+
+
+def free_name(wanted: str, taken: set[str]) -> str:
+    """`wanted`, numbered where it differs from a name before it in upper and lower case only; it is taken then.
+
+    >>> taken = set()
+    >>> free_name("a_Plan", taken), free_name("a_plan", taken)
+    ('a_Plan', 'a_plan_2')
+    """
+    candidates = (wanted if number == 1 else f"{wanted}_{number}" for number in count_up(1))
+    name = next(candidate for candidate in candidates if candidate.casefold() not in taken)
+    taken.add(name.casefold())
+    return name
 
 
 def table_type(value_type: Type, whole: bool) -> str:

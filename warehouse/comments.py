@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from dsl.check import CheckedCatalog
+from dsl.columns import read_column
+from dsl.types import Type
 from warehouse.columns import column_names, literal, quoted
 from warehouse.database import Connection, transaction
 from warehouse.values import described
@@ -198,14 +200,24 @@ _DYNAMIC: Mapping[str, Callable[[CheckedCatalog], dict[str, str]]] = {
     "traits": _trait_texts,
 }
 _PREFIXES = {
-    "p_": "{thing} {name}; JSON text where it has come in several types",
-    "a_": "{thing} {name}; JSON text where it has several types, lists or objects",
-    "n_": "{thing} {name} where it is a number, in millionths; read by expressions",
-    "s_": "{thing} {name} where it is text; read by expressions",
-    "b_": "{thing} {name} where it is Boolean; read by expressions",
+    "p_": "Property {name}; JSON text where it has come in several types",
+    "c_": "Context {name}; JSON text where it has come in several types",
+    "a_": "Attribute {name}; JSON text where it has several types, lists or objects",
+}
+_TYPED: Mapping[Type, str] = {
+    "number": "a number, in millionths",
+    "string": "text",
+    "boolean": "Boolean",
+    "timestamp": "an instant, in epoch milliseconds",
+    "list": "a list, each item with the letter of its type",
 }
 
 
 def _property_text(table: str, column: str) -> str:
-    thing = "Property" if table == "events" else "Attribute"
-    return _PREFIXES.get(column[:2], "{thing} {name}, of an earlier refresh").format(thing=thing, name=column[2:])
+    if column[:2] in _PREFIXES:
+        return _PREFIXES[column[:2]].format(name=column[2:])
+    found = read_column(column)
+    if found is None:
+        return "Of an earlier refresh"
+    thing = "Context" if found.context else "Property" if table == "events" else "Attribute"
+    return f"{thing} {'.'.join(found.steps)} where it is {_TYPED[found.type]}; read by expressions"

@@ -9,22 +9,12 @@ from pathlib import Path
 import polars as pl
 
 from dsl.clock import format_day
+from dsl.columns import typed_columns
 from warehouse.exceptions import LakeError
 from warehouse.records import LakeFile
 
 SORTED_BY = ("name", "source_id", "ts_ms")
 """Order of rows in a file: a filter on the name of the event, or on a source, skips whole row groups."""
-TYPED_PREFIXES = ("n_", "s_", "b_")
-"""Columns of properties by type: numbers (micro-units), strings, booleans."""
-
-
-def typed_columns(columns: Sequence[str]) -> tuple[str, ...]:
-    """The columns that hold properties, sorted.
-
-    >>> typed_columns(["seq", "s_brand", "n_amount"])
-    ('n_amount', 's_brand')
-    """
-    return tuple(sorted(column for column in columns if column.startswith(TYPED_PREFIXES)))
 
 
 def write_day(lake: Path, project: str, day: int, events: pl.DataFrame) -> LakeFile:
@@ -49,7 +39,8 @@ def write_day(lake: Path, project: str, day: int, events: pl.DataFrame) -> LakeF
         hidden.unlink(missing_ok=True)
     _sync(target.parent)
     size_bytes = target.stat().st_size
-    return LakeFile(project, path, day, seq_lo, seq_hi, events.height, size_bytes, typed_columns(events.columns))
+    columns = tuple(column.name for column in typed_columns(events.columns))
+    return LakeFile(project, path, day, seq_lo, seq_hi, events.height, size_bytes, columns)
 
 
 def read_files(lake: Path, files: Sequence[LakeFile], columns: Sequence[str]) -> pl.LazyFrame:

@@ -9,8 +9,10 @@ from typing import Final
 import polars as pl
 
 from dsl.clock import DAY_MS, Zone, parse_instant
+from dsl.columns import Column, column_name, read_column, typed_columns
 from warehouse import lake
 from warehouse.exceptions import LandingError
+from warehouse.property_columns import DTYPES, with_typed_columns
 from warehouse.property_text import properties_text
 from warehouse.records import LakeFile, Project
 from warehouse.registry import Registry
@@ -33,7 +35,6 @@ COLUMNS: Final[dict[str, type[pl.DataType]]] = {
 """Columns of every file of the lake, before the typed columns of properties."""
 
 _REQUIRED = ("event_id", "kind", "name", "source_id", "ts_ms")
-_TYPES = {"n_": pl.Int64, "s_": pl.String, "b_": pl.Boolean}
 _STRETCH_EVENTS = 50_000
 """Events whose properties are written out at a time: the texts take some 300 bytes each."""
 _FIRST_MS = parse_instant("0001-01-02")
@@ -79,10 +80,11 @@ def land(
     the batch again is always safe. One process lands at a time; others wait.
 
     Args:
-        events: `event_id`, `kind`, `name`, `source_id`, `ts_ms` (epoch milliseconds, UTC), none of them null; typed
-            columns of properties `n_<property>` (micro-units), `s_`, `b_`; optional `properties` and `context` (text of
-            JSON objects). Where `properties` is missing or null it is made from the typed columns. Grain: one row an
-            event as sent. Order: of two with one id and one `ts_ms` the first wins.
+        events: `event_id`, `kind`, `name`, `source_id`, `ts_ms` (epoch milliseconds, UTC), none of them null;
+            `properties` and `context` (text of JSON objects), from which their typed columns are read
+            (`dsl.columns`). A loader that has columns gives them instead, `n_<property>` (micro-units), `s_`, `b_`:
+            `properties`, where it is missing or null, is made from them. Grain: one row an event as sent. Order: of two
+            with one id and one `ts_ms` the first wins.
         project: whose events they are; its zone gives `local_day`.
         home: where the lake lies.
         registry: holds the manifest.
@@ -94,10 +96,9 @@ def land(
         LandingError: an event breaks a rule; nothing has landed.
         LakeError: a file that has landed before is missing; nothing has landed.
     """
-    batch = _checked(events, received_at_ms)
+    batch = with_typed_columns(_checked(events, received_at_ms), project.zone)
     with lake.only_writer(home.lake, project.key):
         present = registry.files(project.key)
-        _refuse_other_spelling(batch, present)
         new = _new_rows(batch, lake.read_files(home.lake, present, ["event_id"]))
         if new.is_empty():
             return Landing(0, batch.height)
@@ -159,18 +160,31 @@ def _typed(events: pl.DataFrame) -> pl.DataFrame:
     """The columns that the lake keeps, each in its type; `properties` may still be null."""
     optional = [pl.lit(None, pl.String).alias(name) for name in ("properties", "context") if name not in events.columns]
     events = events.with_columns(optional)
-    columns = [*_REQUIRED, "properties", "context", *_properties(events)]
-    types = {column: COLUMNS.get(column) or _TYPES[column[:2]] for column in columns}
+    types: dict[str, pl.DataType] = {column: COLUMNS[column]() for column in (*_REQUIRED, "properties", "context")}
+    types |= {_canonical(column): DTYPES[column.type] for column in _properties(events)}
     for column, wanted in types.items():
         found = events.schema[column]
-        if found not in (wanted, pl.Null) and not (wanted is pl.Int64 and found.is_integer()):
-            raise LandingError(f"column `{column}` of the events holds {found}: expected {wanted.__name__}")
-    return events.select(columns).cast(pl.Schema(types)).with_columns(pl.col("context").fill_null("{}"))
+        if found not in (wanted, pl.Null) and not (wanted == pl.Int64 and found.is_integer()):
+            raise LandingError(f"column `{column}` of the events holds {found}: expected {wanted}")
+    return events.select(*types).cast(pl.Schema(types)).with_columns(pl.col("context").fill_null("{}"))
 
 
-def _properties(events: pl.DataFrame) -> list[str]:
-    """Typed columns in the order of the batch, which is the order of the properties in their text."""
-    return [column for column in events.columns if column.startswith(lake.TYPED_PREFIXES)]
+def _properties(events: pl.DataFrame) -> list[Column]:
+    """Typed columns of properties in the order of the batch, which is the order of the properties in their text."""
+    found = (read_column(name) for name in events.columns)
+    return [column for column in found if column is not None and not column.context]
+
+
+def _canonical(column: Column) -> str:
+    """The name of a column that a loader gives.
+
+    Raises:
+        LandingError: expressions would look for it under another name.
+    """
+    wanted = column_name("property", column.steps, column.type)
+    if wanted != column.name:
+        raise LandingError(f"column `{column.name}` of the events is no name of a property: write `{wanted}`")
+    return wanted
 
 
 def _refuse(batch: pl.DataFrame, broken: pl.Expr, saying: str) -> None:
@@ -181,18 +195,6 @@ def _refuse(batch: pl.DataFrame, broken: pl.Expr, saying: str) -> None:
             f"{rows.len():,} of {batch.height:,} events {saying}, the first in row {rows[0] + 1:,} "
             f"(`event_id` {event_id!r}): nothing has landed; correct or leave out these rows"
         )
-
-
-def _refuse_other_spelling(batch: pl.DataFrame, present: tuple[LakeFile, ...]) -> None:
-    # DuckDB takes columns that differ in case for one.
-    spelling: dict[str, str] = {column.lower(): column for file in present for column in file.columns}
-    for column in lake.typed_columns(batch.columns):
-        known = spelling.setdefault(column.lower(), column)
-        if known != column:
-            raise LandingError(
-                f"property `{column[2:]}` differs from `{known[2:]}`, which is there already, in upper and lower case "
-                "only: nothing has landed; send it under one name"
-            )
 
 
 def _new_rows(batch: pl.DataFrame, landed: pl.LazyFrame) -> pl.DataFrame:
@@ -238,8 +240,8 @@ def _by_day(batch: pl.DataFrame, numbered: pl.DataFrame) -> Iterator[tuple[int, 
         start = 0
         for day, length in _runs(filled["ts_ms"]):
             events = filled.slice(start, length)
-            kept = [column for column in lake.typed_columns(events.columns) if events[column].null_count() < length]
-            yield day, events.select(*COLUMNS, *kept)
+            typed = [column.name for column in typed_columns(events.columns)]
+            yield day, events.select(*COLUMNS, *(name for name in typed if events[name].null_count() < length))
             start += length
 
 
@@ -263,7 +265,21 @@ def _runs(ts_ms: pl.Series) -> Iterator[tuple[int, int]]:
 
 def _filled(events: pl.DataFrame) -> pl.DataFrame:
     """Events with `properties` written out; an identify has attributes there, and no typed columns."""
-    columns = [column for column in _properties(events) if events[column].null_count() < events.height]
-    made = events["properties"].fill_null(properties_text(events, columns))
-    typed = [pl.when(pl.col("kind") != "identify").then(column).alias(column) for column in columns]
+    columns = [column for column in typed_columns(events.columns) if events[column.name].null_count() < events.height]
+    typed = [
+        pl.col(c.name) if c.context else pl.when(pl.col("kind") != "identify").then(c.name).alias(c.name)
+        for c in columns
+    ]
+    made = _made_properties(events)
     return events.select(*_REQUIRED, "seq", "received_at_ms", "local_day", "context", made, *typed)
+
+
+def _made_properties(events: pl.DataFrame) -> pl.Series:
+    """`properties`, made from the typed columns where they are null."""
+    given = events["properties"]
+    rows = given.is_null().arg_true()
+    if rows.is_empty():
+        return given
+    bare = events[rows]
+    columns = [c for c in _properties(bare) if c.type != "timestamp" and bare[c.name].null_count() < bare.height]
+    return given.scatter(rows, properties_text(bare, columns))

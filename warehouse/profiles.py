@@ -1,12 +1,12 @@
 """The table `profiles`: everybody known at `(t, cut)`, with identifiers, first and last sight and attributes."""
 
 from dsl.check import CheckedCatalog
+from dsl.columns import SENT, column_name, typed_columns
 from dsl.identifiers import KINDS
 from warehouse.attributes import AttributeColumn, read_attributes
 from warehouse.columns import count, decimal_of_micros, quoted
 from warehouse.database import Connection
 from warehouse.identities import valid_at
-from warehouse.lake import TYPED_PREFIXES
 from warehouse.refresh import Refresh
 
 _BUILD = """
@@ -52,9 +52,9 @@ def build_profiles(connection: Connection, checked: CheckedCatalog, refresh: Ref
     Returns:
         The number of profiles.
     """
-    typed_columns = _typed_columns(checked)
-    attributes = read_attributes(connection, refresh.cut, refresh.t_ms, typed_columns)
-    selected = [*(_analyst_column(column) for column in attributes.columns), *map(quoted, typed_columns)]
+    needed = _typed_columns(checked)
+    attributes = read_attributes(connection, refresh.cut, refresh.t_ms, checked.zone, needed)
+    selected = [*(_analyst_column(column) for column in attributes.columns), *map(quoted, needed)]
     connection.register("new_attributes", attributes.frame)
     connection.execute(
         _BUILD.format(
@@ -76,5 +76,6 @@ def _analyst_column(column: AttributeColumn) -> str:
 
 def _typed_columns(checked: CheckedCatalog) -> list[str]:
     """Every type of each attribute that an expression reads: whether it is set does not depend on its type."""
-    names = dict.fromkeys(column[2:] for column in checked.attribute_columns)
-    return [prefix + name for name in names for prefix in TYPED_PREFIXES]
+    columns = typed_columns(checked.attribute_columns)
+    wanted = ((column.steps, value_type) for column in columns for value_type in (*SENT, "timestamp"))
+    return list(dict.fromkeys(column_name("attribute", steps, value_type) for steps, value_type in wanted))

@@ -5,26 +5,35 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from dsl.columns import Column
 from dsl.numbers import write_number
+from warehouse.exceptions import LandingError
 
 _ESCAPES = {character: json.dumps(character)[1:-1] for character in ['"', "\\", *map(chr, range(0x20))]}
 
 
-def properties_text(events: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
+def properties_text(events: pl.DataFrame, columns: Sequence[Column]) -> pl.Series:
     r"""A JSON object a row; a property whose column is null is absent.
 
     Args:
         events: Grain: one row an event.
-        columns: typed columns, in the order that their properties take: `n_` numbers in micro-units, `s_` strings,
-            `b_` booleans.
+        columns: typed columns of numbers, strings and booleans, not nested, in the order that their properties take.
 
+    Raises:
+        LandingError: a column is nested, or a list.
+
+    >>> from dsl.columns import typed_columns
     >>> frame = pl.DataFrame({"n_amount": [1_500_000, None], "s_brand": ['7" "\\new"', None]})
-    >>> for text in properties_text(frame, ["n_amount", "s_brand"]):
+    >>> for text in properties_text(frame, typed_columns(frame.columns)):
     ...     print(text)
     {"amount":1.5,"brand":"7\" \"\\new\""}
     {}
     """
-    members = [_member(column[2:], _value_text(events[column])) for column in columns]
+    for column in columns:
+        if len(column.steps) > 1 or column.type not in ("number", "string", "boolean"):
+            message = f"`properties` cannot be made from the column `{column.name}`: give `properties` as JSON text"
+            raise LandingError(message)
+    members = [_member(column.steps[0], _value_text(events[column.name])) for column in columns]
     if not members:
         return pl.Series("properties", ["{}"] * events.height, pl.String)
     joined = pl.concat_str(members, separator=",", ignore_nulls=True)

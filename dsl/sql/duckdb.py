@@ -1,13 +1,13 @@
 """DuckDB's spelling of the primitives whose meaning engines disagree on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlglot import exp
 
 from dsl import typed
-from dsl.aggregates import AGGREGATES
 from dsl.numbers import MICROS
 from dsl.sql.duckdb_aggregates import Collected, decimal_text, finished, number_of_text
+from dsl.types import Type
 
 _UPPER_CASE = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -76,31 +76,19 @@ class DuckDB:
     def collected(
         self,
         aggregate: typed.BaseAggregate,
-        values: Sequence[exp.Expr],
+        values: Mapping[Type, exp.Expr],
         selected: exp.Expr | None,
         start_ms: int | None,
     ) -> exp.Expr:
         """What a pass over the events collects for an aggregate, from the selected rows of a group.
 
         Args:
-            values: typed columns of its property: one, or number, string and boolean when any type will do.
+            values: typed columns of its property by their type: one, or all when any type will do.
             start_ms: first millisecond of its window.
         """
-        texts = [self._text(value) for value in values]
-        argument = aggregate.argument
-        if len(texts) == 1 and argument is not None:
-            # An aggregate of any type over a property of a known one: the other columns are never filled.
-            blank = {
-                "number": "CAST(NULL AS BIGINT)",
-                "string": "CAST(NULL AS TEXT)",
-                "boolean": "CAST(NULL AS BOOLEAN)",
-            }
-            columns = blank | {argument.type: texts[0]}
-            takes_any = AGGREGATES[aggregate.function].argument == "unknown"
-            texts = list(columns.values()) if takes_any else [texts[0], "", ""]
-        number, text, truth = texts or ["", "", ""]
         where = self._text(selected) if selected is not None else ""
-        return self._parse(Collected(aggregate, number, text, truth, where, start_ms).collected())
+        columns = {value_type: self._text(value) for value_type, value in values.items()}
+        return self._parse(Collected(aggregate, columns, where, start_ms).collected())
 
     def finished(self, aggregate: typed.BaseAggregate, column: exp.Expr, today: int) -> exp.Expr:
         """The value of an aggregate for a profile that may have had no such events at all."""
@@ -148,13 +136,13 @@ class DuckDB:
         name = {"contains": "CONTAINS", "starts_with": "STARTS_WITH", "ends_with": "ENDS_WITH"}.get(operator)
         return self._parse(f"{name or 'REGEXP_MATCHES'}({self._text(left)}, {self._text(right)})")
 
-    def is_set(self, columns: Sequence[exp.Expr], document: exp.Expr, name: str) -> exp.Expr:
-        """Whether one of the typed columns has a value, or the JSON document a list or an object of that name."""
-        # Only these have no typed column; a number that is out of range has none either, and is missing.
-        pointer = exp.Literal.string("/" + name.replace("~", "~0").replace("/", "~1"))
+    def is_set(self, columns: Sequence[exp.Expr], document: exp.Expr, steps: Sequence[str]) -> exp.Expr:
+        """Whether one of the typed columns has a value, or the JSON document an object at that path."""
+        # Only objects have no typed column; a number that is out of range has none either, and is missing.
+        pointer = exp.Literal.string("".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps))
         scalars = " OR ".join(f"{self._text(column)} IS NOT NULL" for column in columns)
-        nested = f"JSON_TYPE({self._text(document)}, {self._text(pointer)}) IN ('ARRAY', 'OBJECT')"
-        return self._parse(f"({scalars} OR COALESCE({nested}, FALSE))")
+        nested = f"COALESCE(JSON_TYPE({self._text(document)}, {self._text(pointer)}) = 'OBJECT', FALSE)"
+        return self._parse(f"({scalars} OR {nested})")
 
     def presented(self, value: exp.Expr, value_type: str, whole: bool) -> exp.Expr:
         """A value as analysts meet it: decimals and timestamps instead of micro-units and milliseconds."""

@@ -4,12 +4,14 @@ A pass collects one column per aggregate (a number, a list, a histogram); `finis
 profile, which may have had no such events at all.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dsl import typed
 from dsl.folds import EXACT, MANTISSA_BITS
 from dsl.hyperloglog import ALPHA_ABOVE, ALPHA_BELOW, REGISTERS, REST_BITS, TOP_RANK, linear_counts
 from dsl.numbers import MICROS
+from dsl.types import Type
 
 _MINUTE_MS = 60_000
 
@@ -19,19 +21,21 @@ class Collected:
     """What an aggregate collects.
 
     Attributes:
-        value: SQL of the property; of one of any type, its number column.
-        text, truth: SQL of the string and boolean columns of a property of any type.
+        columns: SQL of the property by its type: one column, or one for each type when any will do.
         where: condition on the rows; empty is all of them. Of an aggregate that looks at what came before its window
             it leaves the window out.
         start_ms: first millisecond of the window; None is whole life.
     """
 
     aggregate: typed.BaseAggregate
-    value: str
-    text: str
-    truth: str
+    columns: Mapping[Type, str]
     where: str
     start_ms: int | None
+
+    @property
+    def value(self) -> str:
+        """SQL of the property, where it has one type."""
+        return next(iter(self.columns.values()), "")
 
     def collected(self) -> str:
         """SQL of the column that the pass makes; sums stay 128 bits wide."""
@@ -66,16 +70,25 @@ class Collected:
         return f" FILTER (WHERE {conditions})" if conditions else ""
 
     def _present(self) -> str:
-        return f"COALESCE({self.text}, CAST({self.value} AS TEXT), CAST({self.truth} AS TEXT)) IS NOT NULL"
+        # Lists are there for an aggregate that may give one, and for no other.
+        lists = self.aggregate.function in ("first", "last")
+        present = [f"{name} IS NOT NULL" for kind, name in self.columns.items() if kind != "list" or lists]
+        return present[0] if len(present) == 1 else f"({' OR '.join(present)})"
 
     def _tag(self) -> str:
-        truth = f"WHEN {self.truth} IS NOT NULL THEN CASE WHEN {self.truth} THEN 'b:true' ELSE 'b:false' END"
-        number = f"WHEN {self.value} IS NOT NULL THEN 'n:' || {decimal_text(self.value)}"
-        return f"CASE WHEN {self.text} IS NOT NULL THEN 's:' || {self.text} {number} {truth} END"
+        tagged: dict[Type, Callable[[str], str]] = {
+            "string": lambda text: f"'s:' || {text}",
+            "number": lambda number: f"'n:' || {decimal_text(number)}",
+            "boolean": lambda truth: f"CASE WHEN {truth} THEN 'b:true' ELSE 'b:false' END",
+        }
+        tags = {self.columns[kind]: write(self.columns[kind]) for kind, write in tagged.items() if kind in self.columns}
+        if len(tags) == 1:
+            return next(iter(tags.values()))
+        return f"CASE {' '.join(f'WHEN {name} IS NOT NULL THEN {tag}' for name, tag in tags.items())} END"
 
     def _dated(self) -> str:
         """Ordered by moment, then by id; the value comes after both and decides nothing."""
-        values = f"'number': {self.value}, 'string': {self.text}, 'boolean': {self.truth}"
+        values = ", ".join(f"'{kind}': {name}" for kind, name in self.columns.items())
         return f"{{'ts_ms': events.ts_ms, 'event_id': events.event_id, {values}}}"
 
     def _instants(self) -> str:

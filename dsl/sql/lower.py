@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 
 from dsl import typed
-from dsl.check import COLUMN_PREFIXES, CheckedCatalog, column_prefix
+from dsl.check import CheckedCatalog
+from dsl.columns import column_name, column_names
 from dsl.numbers import MICROS
 from dsl.sql.duckdb import DuckDB
+from dsl.types import Type
 
 _COMPARISONS: dict[str, Callable[..., exp.Expr]] = {
     "==": exp.EQ,
@@ -21,6 +23,10 @@ _COMPARISONS: dict[str, Callable[..., exp.Expr]] = {
     ">": exp.GT,
     ">=": exp.GTE,
 }
+
+
+_TABLES = {"property": "events", "context": "events", "attribute": "profiles"}
+_DOCUMENTS = {"property": "properties", "context": "context", "attribute": "attributes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +55,8 @@ class Lowering:
         match node:
             case typed.Constant():
                 return _constant(node)
-            case typed.Field(root=root, steps=steps, type=value_type):
-                table = {"property": "events", "attribute": "profiles"}[root]
-                return Lowered(column(column_prefix(value_type) + steps[0], table))
+            case typed.Field():
+                return Lowered(column(column_name(node.root, node.steps, node.type), _TABLES[node.root]))
             case typed.Reference(key=key):
                 return self.reference(key)
             case typed.AggregateValue(aggregate=aggregate):
@@ -127,6 +132,10 @@ class Lowering:
     def _word_operator(self, node: typed.WordOperator) -> exp.Expr:
         in_list = node.right.type if node.left.type == "list" else ""
         right = self.micros(node.right) if in_list == "number" else self.value(node.right).sql
+        if node.left.type == "unknown":
+            # What was sent decides: a text that holds it, or a list of which it is an item.
+            text, listed = (replace(node, left=_as_type(node.left, name)) for name in ("string", "list"))
+            return exp.paren(exp.Or(this=self._word_operator(text), expression=self._word_operator(listed)))
         lowered = self.engine.word_operator(node.operator, self.value(node.left).sql, right, in_list)
         return _never_null(lowered, node.left.nullable or node.right.nullable)
 
@@ -184,10 +193,14 @@ class Lowering:
 
     def _is_set(self, node: typed.Node) -> exp.Expr:
         if isinstance(node, typed.Field) and node.type == "unknown":
-            table, document = {"property": ("events", "properties"), "attribute": ("profiles", "attributes")}[node.root]
-            columns = [column(prefix + node.steps[0], table) for prefix in COLUMN_PREFIXES]
-            return self.engine.is_set(columns, column(document, table), node.steps[0])
+            table = _TABLES[node.root]
+            columns = [column(name, table) for name in column_names(node.root, node.steps, "unknown")]
+            return self.engine.is_set(columns, column(_DOCUMENTS[node.root], table), node.steps)
         return exp.Not(this=exp.Is(this=_parenthesised(self.value(node).sql), expression=exp.null()))
+
+
+def _as_type(node: typed.Node, value_type: Type) -> typed.Node:
+    return replace(node, type=value_type) if isinstance(node, typed.Field) else node
 
 
 def column(name: str, table: str | None = None) -> exp.Column:

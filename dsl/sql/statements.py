@@ -8,18 +8,18 @@ from sqlglot import exp
 from dsl import typed
 from dsl.aggregates import AGGREGATES
 from dsl.check import (
-    COLUMN_PREFIXES,
     AggregateUse,
     CheckedCatalog,
     CheckedValue,
     aggregate_uses,
     check_expression,
-    column_prefix,
 )
+from dsl.columns import SENT, column_name
 from dsl.numbers import MICROS
 from dsl.sql.duckdb import DuckDB
 from dsl.sql.lower import Lowered, Lowering, column, integer
 from dsl.sql.steps import Steps, by_level, levels, referred
+from dsl.types import Type
 
 _TRACKED = "events.kind IN ('track', 'page', 'screen')"
 _NAMED = "events.kind IN ('track', 'page', 'screen', 'system')"
@@ -144,12 +144,12 @@ def _event_pass(
     return [*passes, _cte(name, query.group_by(column("profile_id", "identities")))]
 
 
-def _property_columns(argument: typed.Field | None) -> list[exp.Expr]:
-    """The typed columns of a property: the one of its type first, or all three when any type will do."""
+def _property_columns(argument: typed.Field | None) -> dict[Type, exp.Expr]:
+    """The typed columns of a property by their type: the one of its own, or all when any type will do."""
     if argument is None:
-        return []
-    prefixes = COLUMN_PREFIXES if argument.type == "unknown" else (column_prefix(argument.type),)
-    return [column(prefix + argument.steps[0], "events") for prefix in prefixes]
+        return {}
+    types = SENT if argument.type == "unknown" else (argument.type,)
+    return {name: column(column_name(argument.root, argument.steps, name), "events") for name in types}
 
 
 def _with_steps(aggregate: typed.BaseAggregate, steps: Steps) -> typed.BaseAggregate:

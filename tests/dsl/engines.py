@@ -10,18 +10,17 @@ import polars as pl
 
 from dsl.catalog import Catalog, EventSchema, Segment, Trait, ValueType
 from dsl.check import CheckedCatalog, check_catalog
+from dsl.clock import Zone
+from dsl.columns import flatten
+from dsl.columns import typed_columns as columns_named
 from dsl.evaluate import evaluate
 from dsl.sql import aggregates_sql, expression_sql, values_sql
 from dsl.state import State, Value
 from tests.dsl.drawing import EVENTS, NAMES, Question
 from tests.dsl.oracle import World, json_text, text
+from warehouse.property_columns import DTYPES
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC).replace(tzinfo=None)
-PREFIXES: Mapping[str, tuple[type, pl.DataType]] = {
-    "n_": (int, pl.Int64()),
-    "s_": (str, pl.String()),
-    "b_": (bool, pl.Boolean()),
-}
 
 
 def catalog_of(question: Question) -> Catalog:
@@ -158,10 +157,9 @@ def load(world: World, checked: CheckedCatalog) -> duckdb.DuckDBPyConnection:
 
 
 def typed_columns(documents: Sequence[Mapping[str, object]], columns: Sequence[str]) -> dict[str, pl.Series]:
-    """The columns `n_…`, `s_…`, `b_…`; a value of another type is NULL there."""
-    found = {}
-    for column in columns:
-        kind, dtype = PREFIXES[column[:2]]
-        values = [document.get(column[2:]) for document in documents]
-        found[column] = pl.Series([value if type(value) is kind else None for value in values], dtype=dtype)
-    return found
+    """The typed columns that statements read, of JSON objects."""
+    flat = [flatten(document, Zone("UTC")) for document in documents]
+    return {
+        column.name: pl.Series([cells.get(column.name) for cells in flat], dtype=DTYPES[column.type])
+        for column in columns_named(columns)
+    }

@@ -105,7 +105,7 @@ ERRORS = [
     ("events.purchase.days_since_last(amount) > 1", "wrong-arguments", "events.purchase.days_since_last(amount)", ""),
     ("events.purchase.sum(1) > 1", "wrong-arguments", "1", ""),
     ("context.amount > 1", "not-allowed-here", "context.amount", ""),
-    ("profile.country.code == 1", "not-allowed-here", "profile.country.code", ""),
+    ("profile.country.code == 1", "unknown-name", "country.code", ""),
     ("events.purchase[profile.age > 1].count > 1", "not-allowed-here", "profile.age", ""),
     ("events.purchase[events.app_open.count > 1].count > 1", "not-allowed-here", "events.app_open.count", ""),
     ('events.purchase[segment("vip")].count > 1', "not-allowed-here", "segment", ""),
@@ -159,12 +159,13 @@ def test_a_mistake_is_reported_once() -> None:
 
 
 def test_flags_read_the_context(checked: CheckedCatalog) -> None:
-    """A flag's rule may read the context; a segment, a trait and a filter may not."""
+    """A flag's rule may read the context of the request, a filter that of its event; a segment and a trait none."""
     assert "boolean" == check_expression("context.cart.amount >= 100", checked, "flag").type
     assert "unknown-type" == found("context.a == context.b", checked, "flag")[0].code
     expression = "events.purchase[context.amount > 1].count > 1"
     for place in ("flag", "value"):
-        assert "not-allowed-here" in {one.code for one in found(expression, checked, place)}
+        assert "boolean" == check_expression(expression, checked, place).type
+    assert "not-allowed-here" == found("context.amount > 1", checked, "value")[0].code
 
 
 def test_cycle_is_named() -> None:
@@ -272,8 +273,8 @@ def test_columns_that_expressions_read() -> None:
         segments=(Segment("b", "is_set(profile.any)"),),
     )
     checked = check_catalog(catalog)
-    assert ("s_plan", "n_any", "s_any", "b_any") == checked.attribute_columns
-    assert {"b_ok", "n_odd", "s_odd", "b_odd", "n_amount"} == set(checked.property_columns)
+    assert ("s_plan", "n_any", "s_any", "b_any", "l_any") == checked.attribute_columns
+    assert {"b_ok", "n_odd", "s_odd", "b_odd", "l_odd", "n_amount"} == set(checked.property_columns)
 
 
 def test_too_many_aggregates() -> None:

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -169,9 +170,47 @@ def test_bad_columns_reject_the_batch(store: Store) -> None:
         store.land(frame(event("a")).drop("source_id"))
     with pytest.raises(LandingError, match="`n_amount` of the events holds Float64: expected Int64"):
         store.land(frame(event("a")).with_columns(n_amount=1.5))
-    store.land(frame(event("a", s_brand="x")))
-    with pytest.raises(LandingError, match="`Brand` differs from `brand`"):
+    with pytest.raises(LandingError, match=r"`s_Brand` of the events is no name of a property: write `s_\^Brand`"):
         store.land(frame(event("b", s_Brand="x")))
+    with pytest.raises(LandingError, match=r"cannot be made from the column `n_cart\.total`: give `properties`"):
+        store.land(frame(event("c") | {"n_cart.total": 1}))
+
+
+def test_bad_json_rejects_the_batch(store: Store) -> None:
+    """Properties that are no JSON object, or hold what is no number, are named with their event."""
+    for text, saying in (("{", "is no JSON:"), ("[1]", "is no JSON object"), ('{"a": NaN}', "holds `NaN`")):
+        with pytest.raises(LandingError, match=f"`properties` of event 'bad' {saying}|{saying}"):
+            store.land(frame(event("a", properties="{}"), event("bad", properties=text)))
+    assert () == store.registry.files("shop")
+
+
+def test_typed_columns_are_read_from_json(store: Store) -> None:
+    """Without typed columns every value of `properties` and `context` lands in the column of its type and path."""
+    sent = '{"amount": 1.5, "cart": {"total": 2, "a.b": true}, "dueOn": "2018-01-01", "tags": ["x", 1, null, {}]}'
+    store.land(
+        frame(
+            event("a", properties=sent, context='{"page": {"path": "/x"}}'),
+            event("b", properties='{"amount": "many", "Amount": 7, "amounts": []}', context=None),
+            event("c", kind="identify", name="identify", properties='{"plan": "free"}', context='{"ip": "::1"}'),
+        )
+    )
+    (file,) = store.registry.files("shop")
+    numbers, texts = ["n_^Amount", "n_amount", "n_cart.total"], ["s_amount", "s_due^On"]
+    others = ["b_cart.a^.b", "cs_ip", "cs_page.path", "l_amounts", "l_tags", *numbers, *texts, "t_due^On"]
+    assert tuple(others) == file.columns
+    assert [(1_500_000, "2018-01-01", 1_514_782_800_000, ["s:x", "n:1"], "/x")] == store.rows(
+        '"n_amount", "s_due^On", "t_due^On", "l_tags", "cs_page.path"'
+    )[:1]
+    assert [("1.5", None, Decimal("2.000000"), ["x", "1"]), ('"many"', Decimal("7.000000"), None, None)] == store.rows(
+        '"p_amount", "p_Amount_2", "p_cart.total", p_tags'
+    )[:2]
+    assert [("/x", None), (None, None), (None, "::1")] == store.rows('"c_page.path", c_ip')
+
+
+def test_instants_beside_typed_columns(store: Store) -> None:
+    """A loader's strings that are instants get their instant beside them, a date alone in the project's zone."""
+    store.land(frame(event("a", s_on="2018-01-01"), event("b", s_on="2018-01-01T00:00:00Z"), event("c", s_on="soon")))
+    assert [(1_514_782_800_000,), (1_514_764_800_000,), (None,)] == store.rows("t_on")
 
 
 def test_properties_text(store: Store) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dsl.catalog import Catalog, Segment, Trait
+from dsl.catalog import Catalog, EventSchema, Segment, Trait
 from dsl.check import check_catalog
 from dsl.evaluate import Evaluation
 from dsl.identifiers import profile_id
@@ -66,6 +66,37 @@ def test_attributes_are_the_last_write_of_each(bench: Bench) -> None:
     assert '{"plan":"premium","age":31.5,"city":"Oslo","vip":true}' == attributes["ann"]
     assert '{"plan":"premium","age":12345678901.123456,"tags":["a",1]}' == attributes["bob"]
     assert "{}" == attributes["dee"]
+
+
+def test_every_kind_of_value(bench: Bench) -> None:
+    """Nested paths, lists, declared timestamps and the context of an event are read by traits as they were sent."""
+    address = '{"address": {"city": "Oslo"}, "tags": ["vip", 3], "renewsOn": "2026-04-01"}'
+    bench.shop.land(event("i1", "dee", 4, "identify", attributes=address))
+    bought = event("p1", "dee", 1, attributes='{"cart": {"total": 70}, "sizes": ["S", "M"], "due": "2026-04-02"}')
+    bench.shop.land(bought | {"context": '{"page": {"path": "/sale"}}'})
+    catalog = Catalog(
+        traits=(
+            Trait("city", "profile.address.city", type="string"),
+            Trait("tags", "profile.tags", type="list"),
+            Trait("days_to_renewal", "0 - days_since(date(profile.renewsOn))"),
+            Trait("largest_cart", "events.purchase.max(cart.total)"),
+            Trait("due", "events.purchase.max(due)"),
+            Trait("sizes", "events.purchase.last(sizes)"),
+        ),
+        segments=(
+            Segment("tagged", 'profile.tags contains "vip" && 3 in profile.tags'),
+            Segment("from_sale", 'events.purchase[context.page.path == "/sale" && cart.total > 50].count >= 1'),
+            Segment("small", 'events.purchase[sizes contains "S"].count == 1'),
+        ),
+        events=(EventSchema("purchase", {"cart.total": "number", "sizes": "list", "due": "timestamp"}),),
+        timezone="America/New_York",
+    )
+    bench.run(check_catalog(catalog))
+    found = bench.rows("SELECT traits.* EXCLUDE (profile_id) FROM traits JOIN profiles USING (profile_id) "
+                       "WHERE user_id = 'dee'")  # fmt: skip
+    due = datetime(2026, 4, 2, 4)  # noqa: DTZ001  # midnight in New York, UTC as tables have it
+    assert [("Oslo", ["vip", "3"], 1, Decimal(70), due, ["S", "M"])] == found
+    assert [["dee"]] * 3 == [bench.members(segment) for segment in ("tagged", "from_sale", "small")]
 
 
 def test_attributes_are_columns_for_analysts(bench: Bench) -> None:
