@@ -14,7 +14,7 @@ from dsl.columns import column_names
 from dsl.diagnostics import DefinitionError, Diagnostic
 from dsl.features import expand_catalog
 from dsl.folds import untag
-from dsl.functions import REFERENCES
+from dsl.functions import RANK, REFERENCES
 from dsl.infer import Definition, Inference, Names, Place
 from dsl.nearest import nearest
 from dsl.numbers import MICROS, write_number
@@ -22,6 +22,7 @@ from dsl.parser import parse
 from dsl.printer import print_tree
 from dsl.source import Source, Span
 from dsl.state import Value
+from dsl.typed_text import text_of
 from dsl.types import Type
 from dsl.walk import depth as depth_of
 
@@ -75,6 +76,15 @@ class AggregateUse:
 
 
 @dataclass(frozen=True, slots=True)
+class RankUse:
+    """A `percent_rank` that the catalog needs, and the column that tables keep it in."""
+
+    node: typed.Node
+    text: str
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
 class CheckedValue:
     """A trait or segment that passed: its typed tree, canonical text and the definitions it refers to directly.
 
@@ -102,10 +112,15 @@ class CheckedRule:
 
 @dataclass(frozen=True, slots=True)
 class CheckedFlag:
-    """A flag whose rules passed."""
+    """A flag whose rules passed.
+
+    Attributes:
+        ranked: a rule needs all profiles (`percent_rank`), so its answer is of the last refresh.
+    """
 
     flag: Flag
     rules: tuple[CheckedRule, ...]
+    ranked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +131,7 @@ class CheckedCatalog:
         values: traits and segments by key, in topological order: what a definition refers to stands before it.
         aggregates: base aggregates of all definitions, by their key, in order of first use.
         attribute_columns: typed attribute columns that the expressions read: `n_age`, `s_plan`, `b_member`.
+        ranks: every `percent_rank`, by its canonical text.
         property_columns: typed columns of properties and of contexts that the aggregates read: `n_amount`, `cs_ip`.
     """
 
@@ -125,6 +141,7 @@ class CheckedCatalog:
     aggregates: Mapping[str, AggregateUse]
     attribute_columns: tuple[str, ...]
     property_columns: tuple[str, ...]
+    ranks: Mapping[str, RankUse] = field(default_factory=dict)
 
     @property
     def zone(self) -> Zone:
@@ -219,7 +236,7 @@ class _CatalogCheck:
         if len(aggregates) > MAX_AGGREGATES:
             message = f"the catalog needs {len(aggregates)} aggregates; at most {MAX_AGGREGATES} are allowed"
             raise DefinitionError([Diagnostic("too-many-aggregates", message, Span(0, 0), Source("", "<catalog>"))])
-        return CheckedCatalog(self.catalog, self.values, flags, aggregates, attributes, properties)
+        return CheckedCatalog(self.catalog, self.values, flags, aggregates, attributes, properties, rank_uses(nodes))
 
     def _parse_all(self) -> None:
         for kind, definitions in (("trait", self.catalog.traits), ("segment", self.catalog.segments)):
@@ -308,7 +325,19 @@ class _CatalogCheck:
                 source = self.sources.get(("flag", flag.key, "0"), Source(flag.key))
                 help_lines = (f"its variants are {', '.join(f'`{key}`' for key in known)}",)
                 self._report("bad-definition", f"flag `{flag.key}` has no variant `{variant}`", source, help_lines)
-        return CheckedFlag(flag, tuple(rules))
+        return CheckedFlag(flag, tuple(rules), any(self._ranked(rule.when) for rule in rules))
+
+    def _ranked(self, node: typed.Node) -> bool:
+        """Whether `node`, or a definition that it builds on, holds a `percent_rank`."""
+        keys, waiting = set[str](), [node]
+        while waiting:
+            for part in walk(waiting.pop()):
+                if isinstance(part, typed.Call) and part.function == RANK:
+                    return True
+                if isinstance(part, typed.Reference) and part.key not in keys and part.key in self.values:
+                    keys.add(part.key)
+                    waiting.append(self.values[part.key].node)
+        return False
 
     def _check_exports(self) -> None:
         segments = [segment.key for segment in self.catalog.segments]
@@ -391,6 +420,13 @@ def aggregate_uses(nodes: list[typed.Node], known: Mapping[str, AggregateUse] | 
                 taken.add(use.column)
                 uses[use.key] = use
     return uses
+
+
+def rank_uses(nodes: Iterable[typed.Node]) -> dict[str, RankUse]:
+    """Every `percent_rank` of `nodes`, by its canonical text."""
+    found = (part for node in nodes for part in walk(node) if isinstance(part, typed.Call) and part.function == RANK)
+    by_text = {text_of(part): part for part in found}
+    return {text: RankUse(node, text, f"percent_rank_{n}") for n, (text, node) in enumerate(by_text.items(), 1)}
 
 
 def _aggregate_use(aggregate: typed.BaseAggregate, taken: set[str]) -> AggregateUse:

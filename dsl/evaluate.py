@@ -16,6 +16,7 @@ from dsl.folds import untag
 from dsl.numbers import MICROS, bounded, divide_half_away
 from dsl.patterns import matches
 from dsl.state import State, Value
+from dsl.typed_text import text_of
 from dsl.types import Type
 
 
@@ -99,6 +100,8 @@ class Evaluation:
                 return self._is_set(node.arguments[0])
             case "bucket":
                 return bucket_share(str(self.value(node.arguments[0])), self.state.profile_id)
+            case "percent_rank":
+                return self.state.aggregates.get(text_of(node))
             case "text" | "number":
                 (argument,) = node.arguments
                 convert = to_text if node.function == "text" else to_number

@@ -101,6 +101,13 @@ FUNCTIONS: dict[str, Function] = {
             ('bucket("spring") < 1', "true"),
             total=True,
         ),
+        Function(
+            "percent_rank",
+            ("number",),
+            "number",
+            "the share of profiles with a smaller value, 0 to 1, among all that have one; as of the last refresh",
+            ("coalesce(percent_rank(profile.age), 0)", "0"),
+        ),
         Function("abs", ("number",), "number", "the size of a number without its sign", ("abs(-2.5)", "2.5")),
         Function("min", ("number", "number"), "number", "the smallest argument", ("min(3, 2)", "2"), variadic=True),
         Function("max", ("number", "number"), "number", "the largest argument", ("max(3, 2)", "3"), variadic=True),
@@ -117,6 +124,9 @@ FUNCTIONS: dict[str, Function] = {
         ),
     )
 }
+
+RANK = "percent_rank"
+"""The function that needs all profiles: its value is kept in the state of each."""
 
 TAKES_ANY = ("is_set", "number", "text")
 """Functions whose argument is of any type on its own: nothing beside it settles what is open."""

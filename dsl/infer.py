@@ -9,7 +9,7 @@ from dsl.aggregates import SEEN_AGES
 from dsl.catalog import EventSchema
 from dsl.clock import UTC_ZONE, Zone, parse_instant
 from dsl.diagnostics import Code, Diagnostic
-from dsl.functions import FUNCTIONS, REFERENCES, TAKES_ANY, Function
+from dsl.functions import FUNCTIONS, RANK, REFERENCES, TAKES_ANY, Function
 from dsl.infer_aggregate import infer_aggregate
 from dsl.nearest import nearest_help
 from dsl.numbers import MICROS
@@ -176,7 +176,7 @@ class Inference:
     # -- calls and operators -------------------------------------------------------------------------------------
 
     def _call(self, node: syntax.Call) -> typed.Node:
-        if self.place == "filter" and node.function in (*REFERENCES, "now", "days_since", "bucket"):
+        if self.place == "filter" and node.function in (*REFERENCES, "now", "days_since", "bucket", RANK):
             text = f"a filter looks at one event: it cannot call `{node.function}`"
             return self.error("not-allowed-here", text, node.function_span, "not in a filter")
         if node.function in REFERENCES:
@@ -455,6 +455,6 @@ def _call_nullable(function: Function, arguments: list[typed.Node]) -> bool:
         return all(argument.nullable for argument in arguments)
     if function.name == "if":
         return any(argument.nullable for argument in arguments[1:])
-    if function.name in ("abs", "number"):
-        return True  # the smallest number has no counterpart, and not every text is a number
+    if function.name in ("abs", "number", RANK):
+        return True  # the smallest number has no counterpart, not every text is a number, a new profile has no rank
     return any(argument.nullable for argument in arguments)

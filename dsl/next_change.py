@@ -111,6 +111,8 @@ class _Outlook:
                 return self._choice(node, value)
             case typed.Logic(operator=operator):
                 return self._logic(operator == "||", node, value)
+            case typed.Call(function="percent_rank"):
+                return _Course(value)  # it is of the last refresh
             case typed.Compare():
                 return self._compare(node, value)
             case typed.Within():

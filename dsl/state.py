@@ -20,7 +20,8 @@ class State:
         attributes: attributes as JSON values with numbers as micro-units: `{"age": "45-54", "kids": 2000000}`.
             Types are those of the JSON: a number is an `int` and never a `bool`.
         aggregates: value of each base aggregate that the catalog needs, by its canonical text
-            (`events.purchase.count_30d`). An absent key is the aggregate's value of nothing.
+            (`events.purchase.count_30d`), and each `percent_rank` that it reads, by its own. An absent key is the
+            aggregate's value of nothing.
     """
 
     profile_id: str

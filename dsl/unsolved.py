@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from dsl import typed
+from dsl.functions import RANK
 
 _KEEPS = ("if", "coalesce")
 """Functions that hand a value on as it is."""
@@ -40,6 +41,8 @@ def flows(node: typed.Node, flowing: Collection[str] = ()) -> bool:
 
 def _stuck(node: typed.Node, flowing: Collection[str]) -> bool:
     """Whether `node`, or a part of it, takes a value that flows for something that cannot be solved."""
+    if isinstance(node, typed.Call) and node.function == RANK:
+        return False  # it is of the last refresh, whatever it ranks
     parts = typed.children(node)
     taken = any(flows(part, flowing) for part in parts) and not flows(node, flowing)
     return (taken and not _solves(node)) or any(_stuck(part, flowing) for part in parts)

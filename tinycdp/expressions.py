@@ -33,12 +33,12 @@ DAY_MS = 86_400_000
 def run_eval(settings: Settings, output: Output, expression: str, profile: str, as_of: str | None) -> None:
     """The value of an expression for one profile, from its raw events."""
     from dsl.evaluate import Evaluation
-    from dsl.recount import count_again, is_approximate
+    from dsl.recount import is_approximate
 
     with _world(settings, expression, as_of) as (world, key, project):
         who, refresh, checked = _profile(profile), world.refresh, world.checked
         events = world.events_of(who)
-        state = count_again(who, events, checked, refresh.t_ms, refresh.cut, project.zone)
+        state = world.state_of(who, events)
         value, value_type = Evaluation(checked, state).definition(key), checked.values[key].type
         approximate = is_approximate(checked.values[key].node, events, checked, state, project.zone)
         document = {
@@ -57,12 +57,12 @@ def run_explain(settings: Settings, output: Output, expression: str, profile: st
     """The whole tree of an expression with the value at every node, and what would make a false answer true."""
     from dsl.explanation import draw, explain, missing_for_true, to_json
     from dsl.next_change import next_change
-    from dsl.recount import count_again, instants_of
+    from dsl.recount import instants_of
 
     with _world(settings, expression, as_of) as (world, key, project):
         who, refresh, checked = _profile(profile), world.refresh, world.checked
         events, node = world.events_of(who), checked.values[key].node
-        state = count_again(who, events, checked, refresh.t_ms, refresh.cut, project.zone)
+        state = world.state_of(who, events)
         tree = explain(node, state, checked)
         change_ms = next_change(
             node, state, checked, zone=project.zone, holdings=lambda base: instants_of(base, events, checked, state)

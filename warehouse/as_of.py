@@ -3,7 +3,7 @@
 Slower than the tables of a refresh, and equal to them at their instant: previews, single values and the past read this.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,10 @@ from dsl.check import CheckedCatalog
 from dsl.clock import Zone
 from dsl.event import Event
 from dsl.numbers import read_json
-from dsl.sql import aggregates_sql, values_sql
+from dsl.recount import count_again
+from dsl.sql import values_sql
+from dsl.state import State
+from warehouse.aggregates import build_aggregates
 from warehouse.columns import quoted
 from warehouse.database import Connection, connect
 from warehouse.events_view import events_view_sql
@@ -60,9 +63,8 @@ class AsOf:
 
     def audience(self, key: str, sample: int = 5) -> Audience:
         """The profiles for which the Boolean definition `key` holds."""
-        moment = (self.refresh.t_ms, self.refresh.cut, self.refresh.today)
-        self.connection.execute(f"CREATE OR REPLACE TABLE aggregates AS {aggregates_sql(self.checked, *moment)}")
-        values = values_sql(self.checked, [key], *moment)
+        build_aggregates(self.connection, self.checked, self.refresh)
+        values = values_sql(self.checked, [key], self.refresh.t_ms, self.refresh.cut, self.refresh.today)
         self.connection.execute(f"CREATE OR REPLACE TABLE answers AS {values}")
         ((members, profiles),) = self.connection.execute(
             f"SELECT count(*) FILTER (WHERE {quoted(key)}), count(*) FROM answers"
@@ -72,6 +74,18 @@ class AsOf:
             f"ORDER BY ALL LIMIT {sample:d}"
         ).fetchall()
         return Audience(members, profiles, tuple(user for (user,) in found))
+
+    def state_of(self, profile_id: str, events: Iterable[Event]) -> State:
+        """The state of a profile counted again from its events, with its ranks among all profiles."""
+        refresh, ranks = self.refresh, tuple(self.checked.ranks.values())
+        state = count_again(profile_id, events, self.checked, refresh.t_ms, refresh.cut, self.checked.zone)
+        if not ranks:
+            return state
+        build_aggregates(self.connection, self.checked, refresh)
+        columns = ", ".join(quoted(rank.column) for rank in ranks)
+        found = self.connection.execute(f"SELECT {columns} FROM ranks WHERE profile_id = ?", [profile_id]).fetchall()
+        ranked = {rank.text: value for row in found for rank, value in zip(ranks, row, strict=True)}
+        return replace(state, aggregates={**state.aggregates, **ranked})
 
     def events_of(self, profile_id: str) -> list[Event]:
         """Every known event of a profile, its numbers read from their text."""

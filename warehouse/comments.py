@@ -90,6 +90,13 @@ TABLES = (
         {"profile_id": _PROFILE},
     ),
     TableComment(
+        "ranks",
+        "TABLE",
+        "Grain: one row per profile. Keys: profile_id. Producer: asset aggregates. One column per percent_rank that a "
+        "definition reads, in millionths.",
+        {"profile_id": _PROFILE},
+    ),
+    TableComment(
         "traits",
         "TABLE",
         "Grain: one row per profile. Keys: profile_id. Producer: assets traits/<key>. One column per trait; NULL is "
@@ -187,6 +194,10 @@ def _aggregate_texts(checked: CheckedCatalog) -> dict[str, str]:
     }
 
 
+def _rank_texts(checked: CheckedCatalog) -> dict[str, str]:
+    return {rank.column: f"{rank.text}, in millionths" for rank in checked.ranks.values()}
+
+
 def _trait_texts(checked: CheckedCatalog) -> dict[str, str]:
     descriptions = described(checked)
     return {
@@ -197,6 +208,7 @@ def _trait_texts(checked: CheckedCatalog) -> dict[str, str]:
 
 _DYNAMIC: Mapping[str, Callable[[CheckedCatalog], dict[str, str]]] = {
     "aggregates": _aggregate_texts,
+    "ranks": _rank_texts,
     "traits": _trait_texts,
 }
 _PREFIXES = {

@@ -19,18 +19,18 @@ def read_states(
 
     The connection must not run anything else meanwhile.
     """
-    uses = tuple(checked.aggregates.values())
-    columns = "".join(f", aggregates.{quoted(use.column)}" for use in uses)
+    uses, ranks = tuple(checked.aggregates.values()), tuple(checked.ranks.values())
+    columns = [f"aggregates.{quoted(use.column)}" for use in uses] + [f"ranks.{quoted(rank.column)}" for rank in ranks]
     found = connection.execute(
-        f"SELECT profile_id, identifiers, attributes{columns} FROM profiles JOIN aggregates USING (profile_id) "
-        "ORDER BY profile_id"
+        f"SELECT {', '.join(['profile_id', 'identifiers', 'attributes', *columns])} FROM profiles "
+        "JOIN aggregates USING (profile_id) JOIN ranks USING (profile_id) ORDER BY profile_id"
     )
     while rows := found.fetchmany(_CHUNK):
         for profile_id, identifiers, attributes, *values in rows:
-            state = State(
-                profile_id, refresh.t_ms, refresh.cut, _attributes(attributes), _aggregate_values(uses, values)
-            )
-            yield state, tuple(identifiers)
+            counted = _aggregate_values(uses, values[: len(uses)])
+            ranked = zip((rank.text for rank in ranks), values[len(uses) :], strict=True)
+            counted |= {text: value for text, value in ranked if value is not None}
+            yield State(profile_id, refresh.t_ms, refresh.cut, _attributes(attributes), counted), tuple(identifiers)
 
 
 def _attributes(text: str) -> dict[str, object]:

@@ -123,6 +123,14 @@ class DuckDB:
         text = self._text(self.wide(number))
         return self.narrow(self._parse(f"(ABS({text}) + {unit // 2}) // {unit} * {unit} * SIGN({text})"))
 
+    def percent_rank(self, number: exp.Expr) -> exp.Expr:
+        """The share of smaller values among all rows that have one, in micro-units, rounded half away from zero."""
+        text = self._text(number)
+        others = f"(COUNT({text}) OVER () - 1)"
+        smaller = f"(RANK() OVER (ORDER BY {text} NULLS LAST) - 1)"
+        share = f"(2 * {MICROS} * {smaller} + {others}) // (2 * NULLIF({others}, 0))"
+        return self._parse(f"CASE WHEN {text} IS NOT NULL THEN COALESCE({share}, 0) END")
+
     def word_operator(self, operator: str, left: exp.Expr, right: exp.Expr, in_list: str) -> exp.Expr:
         """`contains`, `starts_with`, `ends_with`, `matches` on text; `contains` on a list of tagged values.
 

@@ -175,6 +175,8 @@ class Lowering:
                 decimals = arguments[1].value if isinstance(arguments[1], typed.Constant) else 0
                 unit = 10 ** (6 - int(decimals or 0) // MICROS) if isinstance(decimals, int) else 1
                 return self.engine.rounded(self.micros(arguments[0]), unit)
+            case "percent_rank":
+                return self.engine.percent_rank(self.micros(arguments[0]))
             case "length":
                 return exp.Mul(this=exp.Length(this=self.value(arguments[0]).sql), expression=integer(MICROS))
             case "min" | "max":

@@ -85,6 +85,20 @@ def expression_sql(text: str, checked: CheckedCatalog, t_ms: int, cut: int, toda
     return _pretty(query)
 
 
+def ranks_sql(checked: CheckedCatalog, t_ms: int, cut: int, today: int) -> str:
+    """The statement that gives every `percent_rank` of the catalog from the table `aggregates`, in micro-units.
+
+    Grain: one row per row of `profiles`; columns `profile_id`, then those of `CheckedCatalog.ranks`.
+    """
+    ranks = {
+        rank.column: CheckedValue(rank.column, "trait", rank.node, "number", rank.text, tuple(referred(rank.node)))
+        for rank in checked.ranks.values()
+    }
+    catalog = replace(checked, values={**checked.values, **ranks})
+    shown = {column: column for column in ranks}
+    return _pretty(_values_query(catalog, shown, Moment(t_ms, cut, today), presented=False))
+
+
 def is_whole(node: typed.Node, checked: CheckedCatalog) -> bool:
     """Whether a number's column holds plain integers instead of micro-units."""
     match node:
@@ -220,11 +234,14 @@ def _oldest_ms(aggregate: typed.BaseAggregate, moment: Moment) -> int | None:
 # -- traits and segments ---------------------------------------------------------------------------------------------
 
 
-def _values_query(checked: CheckedCatalog, shown: Mapping[str, str], moment: Moment) -> exp.Select:
+def _values_query(
+    checked: CheckedCatalog, shown: Mapping[str, str], moment: Moment, presented: bool = True
+) -> exp.Select:
     """Levels: each definition is computed once, in the first level after all that it refers to.
 
     Args:
         shown: the columns that come out, by the key of their definition.
+        presented: in analysts' types, not in those of the engine.
     """
     engine = DuckDB()
     staged, order = _staged(checked, list(shown))
@@ -245,8 +262,10 @@ def _values_query(checked: CheckedCatalog, shown: Mapping[str, str], moment: Mom
         query = query.with_(f"values_{number}", as_=_joined(inner), copy=False)
     for key, name in shown.items():
         value = staged[key]
-        presented = engine.presented(reference(key).sql, value.type, is_whole(value.node, stages))
-        query = query.select(exp.alias_(presented, name), copy=False)
+        result = reference(key).sql
+        if presented:
+            result = engine.presented(result, value.type, is_whole(value.node, stages))
+        query = query.select(exp.alias_(result, name), copy=False)
     return _joined(query)
 
 

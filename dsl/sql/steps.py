@@ -78,7 +78,7 @@ def _repeats_operands(node: typed.Node) -> bool:
         case typed.Age():
             return True
         case typed.Call(function=function):
-            return function in ("min", "max", "round", "text", "number")
+            return function in ("min", "max", "round", "text", "number", "percent_rank")
     return False
 
 

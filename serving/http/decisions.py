@@ -29,7 +29,8 @@ class DecisionAnswer(msgspec.Struct, frozen=True, rename="camel"):
         snapshot_age_ms: how long ago `as_of` was; null when nothing was ever published.
         expires_at: always null in this version.
         stale: null, or why the answer may be older than it should be: `no_snapshot` (nothing was published yet),
-            `older_catalog` (the values were computed for another version of the definitions).
+            `older_catalog` (the values were computed for another version of the definitions), `percent_rank` (a rule
+            compares the profile with all others, as of the last refresh).
     """
 
     flag: str
@@ -81,7 +82,7 @@ async def _decisions(request: Request, question: DecideRequest) -> list[Decision
     if reading.catalog_version is None:
         raise _not_found([UnknownFlagError(flag, None) for flag in flags], _PUBLISH_HELP)
     catalog = await plane.catalogs.get(reading.catalog_version)
-    return [_answer(decision, reading) for decision in _decide_all(catalog, flags, reading, question)]
+    return [_answer(decision, reading, catalog) for decision in _decide_all(catalog, flags, reading, question)]
 
 
 def _decide_all(catalog: CheckedCatalog, flags: list[str], reading: Reading, question: DecideRequest) -> list[Decision]:
@@ -97,7 +98,7 @@ def _decide_all(catalog: CheckedCatalog, flags: list[str], reading: Reading, que
     return decisions
 
 
-def _answer(decision: Decision, reading: Reading) -> DecisionAnswer:
+def _answer(decision: Decision, reading: Reading, catalog: CheckedCatalog) -> DecisionAnswer:
     return DecisionAnswer(
         flag=decision.flag,
         allow=decision.allow,
@@ -109,14 +110,16 @@ def _answer(decision: Decision, reading: Reading) -> DecisionAnswer:
         as_of=format_instant(reading.state.as_of_ms),
         snapshot_age_ms=reading.age_ms,
         expires_at=None,
-        stale=_stale(reading),
+        stale=_stale(reading, ranked=catalog.flags[decision.flag].ranked),
     )
 
 
-def _stale(reading: Reading) -> str | None:
+def _stale(reading: Reading, *, ranked: bool) -> str | None:
     if reading.snapshot is None:
         return "no_snapshot"
-    return None if reading.snapshot.catalog_version == reading.catalog_version else "older_catalog"
+    if reading.snapshot.catalog_version != reading.catalog_version:
+        return "older_catalog"
+    return "percent_rank" if ranked else None
 
 
 def _not_found(unknown: list[UnknownFlagError], otherwise: str) -> Problem:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import redis
 
-from dsl.catalog import Flag
+from dsl.catalog import Flag, Rule, Segment
 from dsl.clock import format_instant
 from dsl.identifiers import profile_id
 from serving.online import Snapshot, delete_project, publish_catalog, publish_states
@@ -118,6 +118,21 @@ def test_what_is_published_is_live_at_the_next_request(api: Api, world: World, a
     publish_states(online, world.project, later, [person("zoe", later.as_of_ms, 9)])
     second = api.http.get("/v1/decide", params={"userId": "zoe", "flag": "fresh"}, headers=ask).json()
     assert (True, None) == (second["allow"], second["stale"])
+
+
+def test_ranks_are_of_the_last_refresh(api: Api, world: World, ask: Ask, online: redis.Redis) -> None:
+    """A flag that compares the profile with all others, itself or through a segment, says that its answer is old."""
+    top = Segment("top", "percent_rank(purchases_30d) >= 0.9")
+    flags = (Flag("top_only", (Rule('segment("top")', "on"),)), Flag("anybody", (Rule("true", "on"),)))
+    newer = replace(CATALOG, segments=(*CATALOG.segments, top), flags=flags)
+    publish_catalog(online, world.project, 7, newer.to_document())
+    later = Snapshot(CUT + 1, now_ms(), 7, OFFSET_MS, "UTC")
+    state, identifiers = person("zoe", later.as_of_ms, 9)
+    ranked = replace(state, aggregates={**state.aggregates, 'percent_rank(trait("purchases_30d"))': 950_000})
+    publish_states(online, world.project, later, [(ranked, identifiers)])
+    for flag, stale in (("top_only", "percent_rank"), ("anybody", None)):
+        answer = api.http.get("/v1/decide", params={"userId": "zoe", "flag": flag}, headers=ask).json()
+        assert (True, stale) == (answer["allow"], answer["stale"])
 
 
 def test_before_anything_is_published(api: Api, world: World, ask: Ask, online: redis.Redis) -> None:

@@ -99,6 +99,40 @@ def test_every_kind_of_value(bench: Bench) -> None:
     assert [["dee"]] * 3 == [bench.members(segment) for segment in ("tagged", "from_sale", "small")]
 
 
+def test_ranks_are_among_all_profiles(bench: Bench) -> None:
+    """`percent_rank` is the share of smaller values among all that have one: for 120, 20, 500, 0, 0 of n - 1 = 4."""
+    catalog = Catalog(
+        traits=(
+            Trait("spend", "events.purchase.sum(amount)"),
+            Trait("spend_rank", "percent_rank(spend)"),
+            Trait("age_rank", "percent_rank(profile.age)"),
+            Trait("reversed", "percent_rank(-percent_rank(spend))"),
+            Trait("alone", "percent_rank(if(spend > 100 && spend < 500, 1, number(profile.none)))"),
+        ),
+        segments=(Segment("top", "percent_rank(spend) >= 0.75"),),
+        timezone="America/New_York",
+    )
+    checked = check_catalog(catalog)
+    refresh = bench.run(checked)
+    ranks = {"ann": "0.75", "bob": "0.5", "cem": "1", "dee": "0", "eva": "0"}
+    assert {who: Decimal(rank) for who, rank in ranks.items()} == bench.by_user("traits", "spend_rank")
+    assert {"ann": 0, "bob": 1, "cem": None, "dee": None, "eva": None} == bench.by_user("traits", "age_rank")
+    assert {
+        "ann": Decimal("0.25"),
+        "bob": Decimal("0.5"),
+        "cem": 0,
+        "dee": Decimal("0.75"),
+        "eva": Decimal("0.75"),
+    } == (bench.by_user("traits", "reversed"))
+    assert {"ann": 0, "bob": None, "cem": None, "dee": None, "eva": None} == bench.by_user("traits", "alone")
+    assert ["ann", "cem"] == bench.members("top")
+    states = {state.profile_id: state for state, _ in read_states(bench.connection, checked, refresh)}
+    ann = Evaluation(checked, states[profile_id("user:ann")])
+    assert (750_000, 0, 250_000, 0, True) == tuple(
+        ann.definition(key) for key in ("spend_rank", "age_rank", "reversed", "alone", "top")
+    )
+
+
 def test_attributes_are_columns_for_analysts(bench: Bench) -> None:
     """An attribute is a column of its type; one of several types is a column of JSON text."""
     bench.run(CHECKED)
