@@ -18,12 +18,14 @@ from dsl.functions import RANK, REFERENCES
 from dsl.infer import Definition, Inference, Names, Place
 from dsl.nearest import nearest
 from dsl.numbers import MICROS, write_number
+from dsl.observed import Observed
 from dsl.parser import parse
 from dsl.printer import print_tree
 from dsl.source import Source, Span
 from dsl.state import Value
 from dsl.typed_text import text_of
 from dsl.types import Type
+from dsl.unsolved import flows, unsolved
 from dsl.walk import depth as depth_of
 
 MAX_AGGREGATES = 2_000
@@ -132,6 +134,7 @@ class CheckedCatalog:
         aggregates: base aggregates of all definitions, by their key, in order of first use.
         attribute_columns: typed attribute columns that the expressions read: `n_age`, `s_plan`, `b_member`.
         ranks: every `percent_rank`, by its canonical text.
+        warnings: what may be a mistake, in the order of the definitions.
         property_columns: typed columns of properties and of contexts that the aggregates read: `n_amount`, `cs_ip`.
     """
 
@@ -142,6 +145,7 @@ class CheckedCatalog:
     attribute_columns: tuple[str, ...]
     property_columns: tuple[str, ...]
     ranks: Mapping[str, RankUse] = field(default_factory=dict)
+    warnings: tuple[Diagnostic, ...] = ()
 
     @property
     def zone(self) -> Zone:
@@ -154,17 +158,18 @@ class CheckedCatalog:
         return tuple(self.values)
 
 
-def check_catalog(catalog: Catalog, sources: Sources | None = None) -> CheckedCatalog:
+def check_catalog(catalog: Catalog, sources: Sources | None = None, observed: Observed | None = None) -> CheckedCatalog:
     """The catalog with every expression typed.
 
     Args:
+        observed: what events have held so far; names that are not in it are warned of.
         sources: where each expression stands in its file, by `("trait", key)`, `("segment", key)` or
             `("flag", key, "0")`; an expression without one is shown by itself.
 
     Raises:
         DefinitionError: everything that is wrong anywhere in the catalog.
     """
-    return _CatalogCheck(expand_catalog(catalog), sources or {}).run()
+    return _CatalogCheck(expand_catalog(catalog), sources or {}, observed).run()
 
 
 def check_expression(text: str, checked: CheckedCatalog, place: Place = "value") -> CheckedValue:
@@ -212,6 +217,7 @@ def walk(node: typed.Node) -> Iterator[typed.Node]:
 class _CatalogCheck:
     catalog: Catalog
     sources: Sources
+    observed: Observed | None
     found: list[Diagnostic] = field(default_factory=list)
     trees: dict[str, tuple[Trait | Segment, Source, syntax.Tree]] = field(default_factory=dict)
     values: dict[str, CheckedValue] = field(default_factory=dict)
@@ -225,8 +231,10 @@ class _CatalogCheck:
             self._check_value(key)
         flags = {flag.key: self._check_flag(flag) for flag in self.catalog.flags}
         self._check_exports()
-        if self.found:
-            raise DefinitionError(self.found)
+        errors = [diagnostic for diagnostic in self.found if diagnostic.severity == "error"]
+        if errors:
+            raise DefinitionError(errors)
+        self._warn_of_minutes(flags)
         nodes = [value.node for value in self.values.values()]
         nodes += [rule.when for flag in flags.values() for rule in flag.rules]
         aggregates = aggregate_uses(nodes)
@@ -236,14 +244,47 @@ class _CatalogCheck:
         if len(aggregates) > MAX_AGGREGATES:
             message = f"the catalog needs {len(aggregates)} aggregates; at most {MAX_AGGREGATES} are allowed"
             raise DefinitionError([Diagnostic("too-many-aggregates", message, Span(0, 0), Source("", "<catalog>"))])
-        return CheckedCatalog(self.catalog, self.values, flags, aggregates, attributes, properties, rank_uses(nodes))
+        return CheckedCatalog(
+            self.catalog,
+            self.values,
+            flags,
+            aggregates,
+            attributes,
+            properties,
+            rank_uses(nodes),
+            tuple(self.found),
+        )
+
+    def _warn_of_minutes(self, flags: Mapping[str, CheckedFlag]) -> None:
+        """Warns of conditions whose next change by time nobody can know."""
+        flowing = set[str]()
+        for key, value in self.values.items():
+            if flows(value.node, flowing):
+                flowing.add(key)
+            elif unsolved(value.node, flowing):
+                self._warn_of_minute(f"{value.kind} `{key}`", self.trees[key][1])
+        for key, flag in flags.items():
+            for number, rule in enumerate(flag.rules):
+                if unsolved(rule.when, flowing):
+                    source = self.sources.get(("flag", key, str(number)), Source(rule.text))
+                    self._warn_of_minute(f"a rule of flag `{key}`", source)
+
+    def _warn_of_minute(self, what: str, source: Source) -> None:
+        message = f"time changes {what} at instants that cannot be foreseen"
+        label, help_line = "asked again each minute", "compare `now()` itself: `now() - x > 3600000`, not a product"
+        span = Span(0, len(source.text))
+        self.found.append(
+            Diagnostic("next-minute", message, span, source, label, help=(help_line,), severity="warning")
+        )
 
     def _parse_all(self) -> None:
         for kind, definitions in (("trait", self.catalog.traits), ("segment", self.catalog.segments)):
             for definition in definitions:
                 source = self.sources.get((kind, definition.key), Source(definition.expression))
                 if definition.key in self.trees:
-                    message = f"`{definition.key}` is defined twice: names are unique over traits and segments"
+                    message = (
+                        f"`{definition.key}` is defined twice: names are unique over traits, segments and features"
+                    )
                     self._report("duplicate-name", message, source)
                     continue
                 if definition.key in _TAKEN_KEYS:
@@ -289,7 +330,8 @@ class _CatalogCheck:
 
     def _check_value(self, key: str) -> None:
         definition, source, tree = self.trees[key]
-        inference = Inference(source, _names(self.catalog, self.definitions), "value", None, self.found)
+        names = _names(self.catalog, self.definitions, self.observed)
+        inference = Inference(source, names, "value", None, self.found)
         node = inference.infer(tree.root)
         kind: Literal["trait", "segment"] = "trait" if isinstance(definition, Trait) else "segment"
         if isinstance(definition, Trait) and definition.type is not None:
@@ -313,7 +355,8 @@ class _CatalogCheck:
             except DefinitionError as error:
                 self.found.extend(error.diagnostics)
                 continue
-            inference = Inference(source, _names(self.catalog, self.definitions), "flag", None, self.found)
+            names = _names(self.catalog, self.definitions, self.observed)
+            inference = Inference(source, names, "flag", None, self.found)
             node = inference.truth(tree.root, f"a rule of flag `{flag.key}`")
             inference.settled(node)
             if _depth(tree, _referred(tree.root), self.values) > MAX_DEPTH:
@@ -372,9 +415,9 @@ def _definitions(catalog: Catalog, values: Mapping[str, CheckedValue]) -> dict[s
     return found
 
 
-def _names(catalog: Catalog, definitions: Mapping[str, Definition]) -> Names:
+def _names(catalog: Catalog, definitions: Mapping[str, Definition], observed: Observed | None = None) -> Names:
     events = {event.name: event for event in catalog.events}
-    return Names(events, catalog.attributes, definitions, Zone(catalog.timezone))
+    return Names(events, catalog.attributes, definitions, Zone(catalog.timezone), observed)
 
 
 def _depth(tree: syntax.Tree, references: Iterable[str], values: Mapping[str, CheckedValue]) -> int:

@@ -29,6 +29,9 @@ Code = Literal[
     "bad-definition",
     "duplicate-name",
     "cycle",
+    "not-seen",
+    "seen-otherwise",
+    "next-minute",
     "bug",
 ]
 Severity = Literal["error", "warning"]

@@ -13,11 +13,13 @@ from dsl.functions import FUNCTIONS, RANK, REFERENCES, TAKES_ANY, Function
 from dsl.infer_aggregate import infer_aggregate
 from dsl.nearest import nearest_help
 from dsl.numbers import MICROS
+from dsl.observed import Observed
 from dsl.patterns import PatternError, check_pattern
 from dsl.printer import print_node
 from dsl.source import Source, Span
 from dsl.typed_text import field_syntax
 from dsl.types import ARTICLE, Type
+from dsl.unseen import warn_otherwise, warn_unseen
 
 Place = Literal["value", "flag", "filter"]
 """Where an expression stands: traits and segments are `value`; only flags may read `context.`."""
@@ -45,17 +47,24 @@ class Names:
     attributes: Mapping[str, Type]
     definitions: Mapping[str, Definition]
     zone: Zone = UTC_ZONE
+    observed: Observed | None = None
 
 
 @dataclass(slots=True)
 class Inference:
-    """Types one expression. `found` collects diagnostics; after an error the broken part is a missing constant."""
+    """Types one expression. `found` collects diagnostics; after an error the broken part is a missing constant.
+
+    Attributes:
+        event: in a filter, the declared event.
+        event_name: in a filter, its name; None for `events.*`.
+    """
 
     source: Source
     names: Names
     place: Place = "value"
     event: EventSchema | None = None
     found: list[Diagnostic] = field(default_factory=list)
+    event_name: str | None = None
 
     def infer(self, node: syntax.Node) -> typed.Node:
         """The typed form of `node`; its type is `unknown` when only its neighbours can tell, or when it is broken."""
@@ -153,7 +162,9 @@ class Inference:
                 "not declared",
                 nearest_help(name, self.names.attributes, "attribute", "profile.", self.names.attributes.get),
             )
-        return typed.Field("attribute", steps, declared or "unknown", node.span)
+        result = typed.Field("attribute", steps, declared or "unknown", node.span)
+        warn_unseen(self, result, node.step_spans[1].join(node.step_spans[-1]))
+        return result
 
     def _property(self, steps: tuple[str, ...], spans: tuple[Span, ...], span: Span) -> typed.Node:
         declared = self.event.properties if self.event else {}
@@ -167,11 +178,13 @@ class Inference:
                 "not declared",
                 nearest_help(name, declared, "property", type_of=declared.get),
             )
-        return typed.Field("property", steps, declared.get(name, "unknown"), span)
+        result = typed.Field("property", steps, declared.get(name, "unknown"), span)
+        warn_unseen(self, result, spans[0].join(spans[-1]))
+        return result
 
-    def inside(self, schema: EventSchema | None) -> "Inference":
-        """The same expression, inside a filter or the parentheses of an aggregate over such events."""
-        return Inference(self.source, self.names, "filter", schema, self.found)
+    def inside(self, schema: EventSchema | None, event: str | None) -> "Inference":
+        """The same expression, inside a filter or the parentheses of an aggregate over events of that name."""
+        return Inference(self.source, self.names, "filter", schema, self.found, event)
 
     # -- calls and operators -------------------------------------------------------------------------------------
 
@@ -372,6 +385,8 @@ class Inference:
                 self.error(
                     "unknown-type", f"nothing says of which type `{node.aggregate.text}` is", node.span, "", hints
                 )
+            case typed.Field() if node.type != "unknown":
+                warn_otherwise(self, node)
             case typed.Field(type="unknown"):
                 what = _WORDS[node.root]
                 self.error(
@@ -412,6 +427,10 @@ class Inference:
             Diagnostic("wrong-type", message, node.span, self.source, label, wanted, node.type, help_lines)
         )
         return typed.Constant(None, wanted, node.span)
+
+    def warn(self, code: Code, message: str, span: Span, label: str = "", help_lines: tuple[str, ...] = ()) -> None:
+        """Notes what may be a mistake."""
+        self.found.append(Diagnostic(code, message, span, self.source, label, help=help_lines, severity="warning"))
 
     def error(
         self, code: Code, message: str, span: Span, label: str = "", help_lines: tuple[str, ...] = ()

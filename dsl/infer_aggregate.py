@@ -10,6 +10,7 @@ from dsl.nearest import nearest_help
 from dsl.numbers import MICROS
 from dsl.printer import print_node
 from dsl.types import Type
+from dsl.unseen import warn_otherwise, warn_unseen_event
 from dsl.windows import Window, read_window
 
 if TYPE_CHECKING:
@@ -61,13 +62,14 @@ def _event_schema(inference: "Inference", node: syntax.Aggregate) -> EventSchema
         message = f"no event is named `{node.event}`"
         help_lines = nearest_help(node.event, known, "event", "events.")
         inference.error("unknown-name", message, node.event_span, "not declared", help_lines)
+    warn_unseen_event(inference, node.event, node.event_span)
     return known.get(node.event)
 
 
 def _filter(inference: "Inference", node: syntax.Aggregate, schema: EventSchema | None) -> typed.Node | None:
     if node.filter is None:
         return None
-    inner = inference.inside(schema)
+    inner = inference.inside(schema, node.event)
     result = inner.truth(node.filter, "a filter")
     inner.settled(result)
     return result
@@ -106,7 +108,7 @@ def _argument(
         return None
     if not function.argument:
         return None
-    inner = inference.inside(schema)
+    inner = inference.inside(schema, node.event)
     value = inner.infer(given[0])
     if not isinstance(value, typed.Field) or value.root != "property":
         if not (isinstance(value, typed.Constant) and value.value is None):
@@ -114,7 +116,11 @@ def _argument(
         return None
     fits = value.type in function.argument
     settled = value if fits else inner.expect(value, _wanted(function.argument), f"`{function.name}`")
-    return settled if isinstance(settled, typed.Field) else None
+    if not isinstance(settled, typed.Field):
+        return None
+    if settled.type != "unknown":
+        warn_otherwise(inner, settled)
+    return settled
 
 
 def _wanted(takes: tuple[Type, ...]) -> Type:

@@ -124,7 +124,7 @@ def check(
     """
     from tinycdp.definitions import run_check
 
-    run_check(Output(as_json), paths)
+    run_check(Settings.read(), Output(as_json), paths)
 
 
 @app.command()

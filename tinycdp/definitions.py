@@ -5,39 +5,53 @@ from pathlib import Path
 from dsl.check import CheckedCatalog, check_catalog
 from dsl.clock import Clock, Zone, format_instant, parse_instant
 from dsl.definitions import Loaded, load_directory
+from dsl.diagnostics import Diagnostic
 from dsl.failure import WrongUse
+from dsl.observed import Observed
+from dsl.render import to_json
 from tinycdp.output import Output
 from tinycdp.workspace import Workspace
 from warehouse.settings import Settings
 
+_KINDS = ("traits", "features", "segments", "flags", "exports")
 
-def load_checked(folder: Path) -> tuple[Loaded, CheckedCatalog]:
+
+def load_checked(folder: Path, observed: Observed | None = None) -> tuple[Loaded, CheckedCatalog]:
     """The definitions in a folder, checked whole.
+
+    Args:
+        observed: what events have held so far, to warn of names that are not in it.
 
     Raises:
         DefinitionError: everything that is wrong with them.
     """
     loaded = load_directory(folder)
-    return loaded, check_catalog(loaded.catalog, loaded.sources)
+    return loaded, check_catalog(loaded.catalog, loaded.sources, observed)
 
 
-def run_check(output: Output, paths: list[str]) -> None:
+def run_check(settings: Settings, output: Output, paths: list[str]) -> None:
     """Checks the folder that holds the paths; names of one file may be used in another, so all are read."""
     folders = sorted({_folder(path) for path in paths})
-    totals = {"traits": 0, "segments": 0, "flags": 0, "exports": 0, "aggregates": 0}
+    observed = Workspace(settings).observed()
+    totals = dict.fromkeys((*_KINDS, "aggregates"), 0)
+    warnings: list[Diagnostic] = []
     for folder in folders:
-        _, checked = load_checked(folder)
-        for name in ("traits", "segments", "flags", "exports"):
-            totals[name] += len(getattr(checked.catalog, name))
+        loaded, checked = load_checked(folder, observed)
+        for name in _KINDS:
+            totals[name] += len(getattr(loaded.catalog, name))
         totals["aggregates"] += len(checked.aggregates)
-    output.result({"ok": True, "diagnostics": [], **totals})
-    output.lines("ok: " + ", ".join(f"{count} {name}" for name, count in totals.items()))
+        warnings += checked.warnings
+    output.warn(warnings)
+    output.result({"ok": True, "diagnostics": [to_json(warning) for warning in warnings], **totals})
+    counts = ", ".join(f"{count} {name}" for name, count in totals.items())
+    output.lines(f"ok: {counts}{f'; {len(warnings)} warnings' if warnings else ''}")
 
 
 def run_apply(settings: Settings, output: Output, folder: str, timezone: str) -> None:
     """Writes a new catalog version unless the current one is the same."""
-    loaded, checked = load_checked(_folder(folder))
     workspace = Workspace(settings)
+    loaded, checked = load_checked(_folder(folder), workspace.observed())
+    output.warn(checked.warnings)
     with workspace.registry() as registry:
         workspace.ensure_project(registry, timezone)
         version = workspace.apply(registry, loaded.catalog)

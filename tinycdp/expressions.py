@@ -13,6 +13,7 @@ from dsl.diagnostics import DefinitionError
 from dsl.failure import WrongUse
 from dsl.identifiers import profile_id
 from dsl.numbers import write_number
+from dsl.observed import Observed
 from dsl.source import Source
 from dsl.state import Value
 from dsl.types import Type
@@ -35,7 +36,7 @@ def run_eval(settings: Settings, output: Output, expression: str, profile: str, 
     from dsl.evaluate import Evaluation
     from dsl.recount import is_approximate
 
-    with _world(settings, expression, as_of) as (world, key, project):
+    with _world(settings, output, expression, as_of) as (world, key, project):
         who, refresh, checked = _profile(profile), world.refresh, world.checked
         events = world.events_of(who)
         state = world.state_of(who, events)
@@ -59,7 +60,7 @@ def run_explain(settings: Settings, output: Output, expression: str, profile: st
     from dsl.next_change import next_change
     from dsl.recount import instants_of
 
-    with _world(settings, expression, as_of) as (world, key, project):
+    with _world(settings, output, expression, as_of) as (world, key, project):
         who, refresh, checked = _profile(profile), world.refresh, world.checked
         events, node = world.events_of(who), checked.values[key].node
         state = world.state_of(who, events)
@@ -80,7 +81,7 @@ def run_explain(settings: Settings, output: Output, expression: str, profile: st
 
 def run_preview(settings: Settings, output: Output, expression: str, as_of: str | None) -> None:
     """How many profiles an expression holds for, a few of them, and how that was over the last 90 days."""
-    with _world(settings, expression, as_of) as (world, key, project), output.progress() as progress:
+    with _world(settings, output, expression, as_of) as (world, key, project), output.progress() as progress:
         if world.checked.values[key].type != "boolean":
             raise WrongUse(f"`{expression}` is a {world.checked.values[key].type}: a preview takes a condition")
         audience, refresh = world.audience(key), world.refresh
@@ -142,7 +143,9 @@ def shown(value: Value, value_type: Type) -> str:
 
 
 @contextmanager
-def _world(settings: Settings, expression: str, instant: str | None) -> "Iterator[tuple[AsOf, str, Project]]":
+def _world(
+    settings: Settings, output: Output, expression: str, instant: str | None
+) -> "Iterator[tuple[AsOf, str, Project]]":
     """The project as of an instant, with the expression (or the definition of that key) checked; and its key."""
     from warehouse.as_of import as_of
 
@@ -152,7 +155,8 @@ def _world(settings: Settings, expression: str, instant: str | None) -> "Iterato
     with workspace.registry() as registry:
         project = registry.project(settings.project)
         _, checked = workspace.checked(registry)
-        checked, key = _with_expression(checked, expression)
+        checked, key = _with_expression(checked, expression, Observed.of(registry.observed(project.key)))
+        output.warn(warning for warning in checked.warnings if warning.source.text == expression)
         try:
             t_ms = parse_instant(instant, project.zone) if instant else project.clock.now_ms()
         except ValueError as error:
@@ -161,7 +165,7 @@ def _world(settings: Settings, expression: str, instant: str | None) -> "Iterato
             yield world, key, project
 
 
-def _with_expression(checked: CheckedCatalog, expression: str) -> tuple[CheckedCatalog, str]:
+def _with_expression(checked: CheckedCatalog, expression: str, observed: Observed) -> tuple[CheckedCatalog, str]:
     """The catalog with the expression as one more trait, unless it is the key of a definition."""
     if expression in checked.values:
         return checked, expression
@@ -170,13 +174,13 @@ def _with_expression(checked: CheckedCatalog, expression: str) -> tuple[CheckedC
         key += "_"
     catalog: Catalog = replace(checked.catalog, traits=(*checked.catalog.traits, Trait(key, expression)))
     try:
-        return check_catalog(catalog), key
+        return check_catalog(catalog, observed=observed), key
     except DefinitionError as error:
         # What nothing fixes the type of is most often meant as a condition.
         if any(d.code != "unknown-type" for d in error.diagnostics):
             raise
         traits = (*checked.catalog.traits, Trait(key, expression, type="boolean"))
-        return check_catalog(replace(checked.catalog, traits=traits)), key
+        return check_catalog(replace(checked.catalog, traits=traits), observed=observed), key
 
 
 def _profile(given: str) -> str:

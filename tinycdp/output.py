@@ -11,6 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from dsl.diagnostics import Diagnostic
+from dsl.render import draw
+
 PIPE_WIDTH = 140
 """Columns of a table that is not shown on a terminal."""
 
@@ -30,6 +33,11 @@ class Output:
     def say(self, text: str) -> None:
         """A line for people, on stderr."""
         self.prose.print(text, markup=False, soft_wrap=True)
+
+    def warn(self, warnings: Iterable[Diagnostic]) -> None:
+        """What may be a mistake, drawn, on stderr."""
+        for warning in warnings:
+            self.say(draw(warning) + "\n")
 
     def result(self, document: object) -> None:
         """The answer for machines; printed only with `--json`."""

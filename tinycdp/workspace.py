@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dsl.catalog import Catalog
 from dsl.failure import Failure
+from dsl.observed import Observed
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -86,6 +87,13 @@ class Workspace:
         if found is None:
             return 0, check_catalog(Catalog(timezone=registry.project(self.settings.project).timezone))
         return found[0], check_catalog(Catalog.from_document(found[1]))
+
+    def observed(self) -> Observed | None:
+        """What the project's events have held so far; None where nothing has landed yet."""
+        if not self.settings.home.registry.exists():
+            return None
+        with self.registry() as registry:
+            return Observed.of(registry.observed(self.settings.project))
 
     def publish_keys(self, registry: "Registry", client: "redis.Redis") -> None:
         """Tells the online store which keys work."""

@@ -12,6 +12,7 @@ from dsl.clock import DAY_MS, Zone, parse_instant
 from dsl.columns import Column, column_name, read_column, typed_columns
 from warehouse import lake
 from warehouse.exceptions import LandingError
+from warehouse.observed import sightings
 from warehouse.property_columns import DTYPES, with_typed_columns
 from warehouse.property_text import properties_text
 from warehouse.records import LakeFile, Project
@@ -105,6 +106,7 @@ def land(
         seq_lo = _reserved(new.height, reserve, registry.max_seq(project.key))
         numbered = _numbered(new, seq_lo, project.zone)
         files = _write(home.lake, project.key, _by_day(batch, numbered), new.height, progress)
+        registry.add_observed(project.key, sightings(batch, project.zone))
         registry.add_files(files)
     return Landing(new.height, batch.height - new.height, tuple(files), seq_lo, seq_lo + new.height - 1)
 

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,11 +11,23 @@ from sqlalchemy import Connection, RowMapping, Select, Table, func, select
 from dsl import apikeys
 from dsl.apikeys import KeyKind
 from dsl.clock import Zone
+from dsl.observed import Sighting
 from warehouse.exceptions import RegistryError, UnknownProject
 from warehouse.records import ApiKey, CatalogVersion, LakeFile, NewKey, Project
-from warehouse.registry_tables import api_keys, catalog_versions, lake_files, lock_project, open_engine, projects
+from warehouse.registry_tables import (
+    api_keys,
+    catalog_versions,
+    lake_files,
+    lock_project,
+    observed_names,
+    open_engine,
+    projects,
+)
 
 _PROJECT_KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+MAX_OBSERVED = 20_000
+"""Observed names of one project: where keys are made up as events are sent, the first ones do."""
+_LONGEST_EVENT, _LONGEST_PATH = 400, 1_000
 _VERSION_COLUMNS = (catalog_versions.c.number, catalog_versions.c.digest, catalog_versions.c.created_at_ms)
 
 
@@ -183,6 +195,25 @@ class Registry:
         if cut is not None:
             statement = statement.where(lake_files.c.seq_lo <= cut)
         return tuple(LakeFile(**{**row, "columns": tuple(row["columns"])}) for row in self._rows(statement))
+
+    def add_observed(self, project: str, sightings: Iterable[Sighting]) -> None:
+        """Notes what events have held; what is known already, and what is too long to be a name, is passed over."""
+        short = {s for s in sightings if len(s.event) <= _LONGEST_EVENT and len(s.path) <= _LONGEST_PATH}
+        known = self.observed(project)
+        if short <= known:
+            return
+        with self._engine.begin() as connection:
+            self._lock(connection, project)
+            present = select(observed_names).where(observed_names.c.project == project)
+            known = {Sighting(row.event, row.path, row.type) for row in connection.execute(present)}
+            new = sorted(short - known)[: max(0, MAX_OBSERVED - len(known))]
+            if new:
+                connection.execute(observed_names.insert(), [{"project": project, **s._asdict()} for s in new])
+
+    def observed(self, project: str) -> set[Sighting]:
+        """Everything that events of a project have held."""
+        statement = select(observed_names).where(observed_names.c.project == project)
+        return {Sighting(row["event"], row["path"], row["type"]) for row in self._rows(statement)}
 
     def max_seq(self, project: str) -> int:
         """Largest `seq` in the lake; 0 when nothing has landed."""

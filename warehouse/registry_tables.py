@@ -72,6 +72,16 @@ lake_files = Table(
     Column("columns", JSON, nullable=False),
     comment="Grain: one row a file of the lake. The manifest: a file that is not here does not exist.",
 )
+observed_names = Table(
+    "observed_names",
+    metadata,
+    Column("project", ForeignKey("projects.key"), primary_key=True),
+    Column("event", String(400), primary_key=True),
+    Column("path", String(1000), primary_key=True),
+    Column("type", String(16), primary_key=True),
+    comment="Grain: one row a type that an event's property, or an attribute (event empty), has had; path and type "
+    "are empty for the event itself.",
+)
 Index("lake_files_by_seq", lake_files.c.project, lake_files.c.seq_hi)
 
 

@@ -9,9 +9,12 @@ import pytest
 from dsl.check import check_catalog, check_expression
 from dsl.definitions import load_directory
 from dsl.diagnostics import Code, DefinitionError
+from dsl.observed import Observed, Sighting
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/reference/errors.md").read_text(encoding="utf-8")
+OBSERVED = Observed.of([Sighting("purchase", "", ""), Sighting("", "age", "string")])
+"""What the examples of warnings are compared with."""
 WITHOUT_EXAMPLE = {"too-long", "too-deep", "too-many-aggregates", "bug"}
 """Examples of these would fill the page, or must not exist."""
 
@@ -23,7 +26,10 @@ def sections() -> dict[str, str]:
 
 
 def examples(kind: str) -> list[tuple[str, str]]:
-    """Code and text of every block of a kind: `error` is an expression, `yaml error` a definitions file."""
+    """Code and text of every block of a kind.
+
+    `error` is an expression, `yaml error` a definitions file, `yaml` one that is only warned of.
+    """
     found = []
     for code, text in sections().items():
         found += [(code, block) for block in re.findall(rf"^```{kind}\n(.*?)\n```$", text, re.DOTALL | re.MULTILINE)]
@@ -42,7 +48,7 @@ def test_headings_are_the_codes() -> None:
 
 def test_every_code_has_an_example() -> None:
     """Every code shows what gives it, but for those that cannot be shown."""
-    shown = {code for kind in ("error", "yaml error") for code, _ in examples(kind)}
+    shown = {code for kind in ("error", "yaml error", "yaml") for code, _ in examples(kind)}
     assert set(get_args(Code)) - WITHOUT_EXAMPLE == shown
 
 
@@ -62,3 +68,11 @@ def test_definitions_give_their_code(code: str, document: str, tmp_path: Path) -
     with pytest.raises(DefinitionError) as caught:
         check_catalog(load_directory(tmp_path).catalog)
     assert code in codes(caught.value)
+
+
+@pytest.mark.parametrize(("code", "document"), examples("yaml"))
+def test_definitions_are_warned_of(code: str, document: str, tmp_path: Path) -> None:
+    """A definitions file that is only questionable passes, and gives the warning that it stands under."""
+    (tmp_path / "definitions.yaml").write_text(document, encoding="utf-8")
+    warnings = check_catalog(load_directory(tmp_path).catalog, observed=OBSERVED).warnings
+    assert [(code, "warning")] == [(warning.code, warning.severity) for warning in warnings]

@@ -154,6 +154,24 @@ def test_one_meaning_in_tables_previews_and_single_values(demo: tuple[Shell, dic
             assert known == tuple(answer["value"] for answer in asked)
 
 
+def test_names_that_no_event_had_are_warned_of(demo: tuple[Shell, dict[str, Any]], tmp_path: Path) -> None:
+    """`check` passes a name that was never seen, draws a warning with the nearest, and `--json` holds it."""
+    shell, _ = demo
+    (tmp_path / "all.yaml").write_text(
+        "segments: [{key: a, expression: events.purchase.count > 1 && events.cupon_redeemed.count > 1}]"
+    )
+    done = shell.run("check", str(tmp_path))
+    assert (0, "ok: 0 traits, 0 features, 1 segments, 0 flags, 0 exports, 2 aggregates; 1 warnings\n") == (
+        done.returncode,
+        done.stdout,
+    )
+    assert "warning[not-seen]: no event was ever called `cupon_redeemed`" in done.stderr
+    assert "the nearest event is `events.coupon_redeemed`" in done.stderr
+    (found,) = shell.json("check", str(tmp_path))["diagnostics"]
+    assert ("not-seen", "warning", 1) == (found["code"], found["severity"], found["line"])
+    assert [] == shell.json("check", "examples/shop")["diagnostics"]
+
+
 def test_explain_says_what_is_missing(demo: tuple[Shell, dict[str, Any]]) -> None:
     """`explain` draws every part, names what would make a false answer true, and when time alone will do so."""
     shell, document = demo

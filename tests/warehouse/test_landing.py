@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from dsl.clock import format_day, parse_day, parse_instant
+from dsl.observed import Sighting
 from warehouse.database import connect
 from warehouse.events_view import events_view_sql
 from warehouse.exceptions import LakeError, LandingError
@@ -205,6 +206,23 @@ def test_typed_columns_are_read_from_json(store: Store) -> None:
         '"p_amount", "p_Amount_2", "p_cart.total", p_tags'
     )[:2]
     assert [("/x", None), (None, None), (None, "::1")] == store.rows('"c_page.path", c_ip')
+
+
+def test_what_was_seen_is_known(store: Store) -> None:
+    """Landing notes names and types of events, properties and attributes, once; what is too long is no name."""
+    plan = event("c", kind="identify", name="identify", properties='{"plan": "free", "a": {"b": 1}}')
+    for _ in range(2):
+        store.land(frame(event("a", properties='{"on": "2018-01-01", "cart": {"total": 1}}'), event("b"), plan))
+    store.land(frame(event("d", name="x" * 500), event("e", name="visit")))
+    assert {
+        Sighting("purchase", "", ""),
+        Sighting("purchase", "on", "string"),
+        Sighting("purchase", "on", "timestamp"),
+        Sighting("purchase", "cart.total", "number"),
+        Sighting("visit", "", ""),
+        Sighting("", "plan", "string"),
+        Sighting("", "a.b", "number"),
+    } == store.registry.observed("shop")
 
 
 def test_instants_beside_typed_columns(store: Store) -> None:
