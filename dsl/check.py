@@ -13,7 +13,6 @@ from dsl.clock import Zone
 from dsl.columns import column_names
 from dsl.diagnostics import DefinitionError, Diagnostic
 from dsl.features import expand_catalog
-from dsl.folds import untag
 from dsl.functions import RANK, REFERENCES
 from dsl.infer import Definition, Inference, Names, Place
 from dsl.nearest import nearest
@@ -23,6 +22,7 @@ from dsl.parser import parse
 from dsl.printer import print_tree
 from dsl.source import Source, Span
 from dsl.state import Value
+from dsl.tags import untag
 from dsl.typed_text import text_of
 from dsl.types import Type
 from dsl.unsolved import flows, unsolved

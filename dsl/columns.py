@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from dsl.clock import Zone, parse_instant
-from dsl.folds import tag
+from dsl.tags import tag
 from dsl.types import Type
 
 Root = Literal["attribute", "property", "context"]

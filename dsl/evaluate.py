@@ -12,10 +12,10 @@ from dsl.check import CheckedCatalog
 from dsl.clock import UTC_ZONE, Zone
 from dsl.columns import instant_of, tagged_items
 from dsl.event import Event
-from dsl.folds import untag
 from dsl.numbers import MICROS, bounded, divide_half_away
 from dsl.patterns import matches
 from dsl.state import State, Value
+from dsl.tags import untag
 from dsl.typed_text import text_of
 from dsl.types import Type
 

@@ -1,27 +1,28 @@
 """Every aggregate as a mergeable state: identity, update, merge, finalise.
 
-States are plain immutable values. Merging is commutative and associative, never changes its inputs, and gives the same
-state however the events were split: `merge(fold(a), fold(b)) == fold(a + b)`.
+Aggregates that build on the same facts share a family, and so a state: how many events and when (`count`, `last_at`,
+...), the numbers of a property (`sum`, `avg`, `min`, `max`), and so on. States are plain immutable values. Merging is
+commutative and associative, never changes its inputs, and gives the same state however the events were split:
+`merge(state(a), state(b)) == state(a + b)`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
-from hashlib import md5
-from typing import Any
-
-from typing_extensions import TypeIs
+from typing import Any, Final, Literal
 
 from dsl.hyperloglog import Registers, estimate, of_hashes, union
-from dsl.numbers import MICROS, bounded, divide_half_away, read_number, write_number
-from dsl.state import Scalar, Value
+from dsl.numbers import MICROS, bounded, divide_half_away
+from dsl.state import Value
+from dsl.tags import canonical_order, hash_prefix, is_scalar, tag, untag
 from dsl.windows import Window
 
-EXACT = 256
+EXACT: Final = 256
 """Distinct values up to which `count_distinct` and percentiles are exact, and that the lists of values keep."""
-MANTISSA_BITS = 5
-_DAY_MS = 86_400_000
+MANTISSA_BITS: Final = 5
 _MINUTE_MS = 60_000
+
+FamilyName = Literal["moments", "numbers", "instants", "ends", "days", "values", "histogram"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +44,6 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Fold:
-    """One aggregate.
-
-    Attributes:
-        identity: the state of no events.
-        of: the state of one event; None for an event that does not count (its property is absent).
-        merge: the state of both.
-        finalise: the value of a state; gets the window and quantile that the aggregate was asked with.
-    """
-
-    identity: Any
-    of: "Callable[[Occurrence], Any]"
-    merge: "Callable[[Any, Any], Any]"
-    finalise: "Callable[[Any, Ask], Value]"
-
-    def state(self, occurrences: Iterable[Occurrence]) -> Any:
-        """The state of some events, in any order."""
-        states = (self.of(occurrence) for occurrence in occurrences)
-        return reduce(self.merge, (state for state in states if state is not None), self.identity)
-
-
-@dataclass(frozen=True, slots=True)
 class Ask:
     """How a value is asked of a state."""
 
@@ -73,41 +52,41 @@ class Ask:
     quantile_micros: int = MICROS // 2
 
 
-def tag(value: Scalar) -> str:
-    """Type and canonical text of a value: what is counted as one and the same.
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The facts that some aggregates share.
 
-    >>> tag(1_500_000), tag("1.5"), tag(True)
-    ('n:1.5', 's:1.5', 'b:true')
+    Attributes:
+        identity: the state of no events.
+        of: the state of one event; None for an event that does not count (its property is absent).
+        merge: the state of both.
+        encode: the state as integers, texts, Booleans, bytes and lists of them; `decode` gives it back.
     """
-    if isinstance(value, bool):
-        return "b:true" if value else "b:false"
-    return f"n:{write_number(value)}" if isinstance(value, int) else f"s:{value}"
+
+    identity: Any
+    of: Callable[[Occurrence], Any]
+    merge: Callable[[Any, Any], Any]
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
+
+    def state(self, occurrences: Iterable[Occurrence]) -> Any:
+        """The state of some events, in any order."""
+        return self.merged(self.of(occurrence) for occurrence in occurrences)
+
+    def merged(self, states: Iterable[Any]) -> Any:
+        """The state of all that some states hold; None holds nothing."""
+        return reduce(self.merge, (state for state in states if state is not None), self.identity)
 
 
-def is_scalar(value: Value) -> TypeIs[Scalar]:
-    """Whether a value can be tagged: it is there, and no list."""
-    return value is not None and not isinstance(value, tuple)
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """One aggregate: whose state it reads, and the value of a state as it is asked for.
 
-
-def untag(text: str) -> Scalar:
-    """The value that `tag` wrote.
-
-    Raises:
-        ValueError: it wrote no such text.
+    `longest_gap_minutes` is no value of one state, but of the hops of a window: `longest_gap_minutes` gives it.
     """
-    kind, _, rest = text.partition(":")
-    if kind == "n" and (number := read_number(rest)) is not None:
-        return number
-    if kind == "b":
-        return rest == "true"
-    if kind == "s":
-        return rest
-    raise ValueError(f"`{text}` is no tagged value")
 
-
-def hash_prefix(tagged: str) -> int:
-    """The first 64 bits of the MD5 of a tagged value: the one hash that every engine has."""
-    return int.from_bytes(md5(tagged.encode(), usedforsecurity=False).digest()[:8])
+    family: FamilyName
+    finalise: Callable[[Any, Ask], Value]
 
 
 def bucket_floor(micros: int) -> int:
@@ -121,7 +100,39 @@ def bucket_floor(micros: int) -> int:
     return -size if micros < 0 else size
 
 
-# -- counts, sums, edges -----------------------------------------------------------------------------------------------
+# -- moments: how many events, the first, the last ---------------------------------------------------------------------
+
+Moments = tuple[int, int, int] | None
+"""Number of events, first and last instant in epoch milliseconds; None before the first event."""
+
+
+def _moments_union(left: Moments, right: Moments) -> Moments:
+    if left is None or right is None:
+        return left or right
+    return left[0] + right[0], min(left[1], right[1]), max(left[2], right[2])
+
+
+def longest_gap_minutes(hops: Iterable[tuple[int, int]], before_ms: int | None) -> Value:
+    """From the last instant of a hop to the first of the next one that has events, in or into a window.
+
+    Args:
+        hops: first and last instant of each hop in the window, in order.
+        before_ms: the last instant before the window; None when there was none.
+    """
+    longest: int | None = None
+    for first, last in hops:
+        if before_ms is not None:
+            longest = max(longest or 0, first - before_ms)
+        before_ms = last
+    return None if longest is None else longest // _MINUTE_MS * MICROS
+
+
+# -- numbers and instants of a property --------------------------------------------------------------------------------
+
+Numbers = tuple[int, int, int, int] | None
+"""How many numbers, their sum (128 bits), the smallest and the largest, in micro-units; None before the first."""
+Instants = tuple[int, int] | None
+"""The earliest and the latest."""
 
 
 def _number(occurrence: Occurrence) -> int | None:
@@ -129,48 +140,86 @@ def _number(occurrence: Occurrence) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _sum_and_count(occurrence: Occurrence) -> tuple[int, int] | None:
+def _numbers(occurrence: Occurrence) -> Numbers:
     number = _number(occurrence)
-    return None if number is None else (number, 1)
+    return None if number is None else (1, number, number, number)
 
 
-def _average(state: tuple[int, int], _ask: Ask) -> Value:
-    total, count = state
-    return bounded(divide_half_away(total, count)) if count else None
+def _numbers_union(left: Numbers, right: Numbers) -> Numbers:
+    if left is None or right is None:
+        return left or right
+    return left[0] + right[0], left[1] + right[1], min(left[2], right[2]), max(left[3], right[3])
 
 
-def _edge(choose: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """Merging where nothing is None: the smaller or larger of two."""
-    return lambda left, right: right if left is None else left if right is None else choose(left, right)
+def _average(state: Numbers, _ask: Ask) -> Value:
+    return None if state is None else bounded(divide_half_away(state[1], state[0]))
 
 
-def _by_moment(occurrence: Occurrence) -> tuple[int, str, Value] | None:
-    return None if occurrence.value is None else (occurrence.ts_ms, occurrence.event_id, occurrence.value)
+def _instants(occurrence: Occurrence) -> Instants:
+    instant = _number(occurrence)
+    return None if instant is None else (instant, instant)
 
 
-def _earlier(left: tuple[int, str, Value], right: tuple[int, str, Value]) -> tuple[int, str, Value]:
-    return left if left[:2] <= right[:2] else right
+def _instants_union(left: Instants, right: Instants) -> Instants:
+    if left is None or right is None:
+        return left or right
+    return min(left[0], right[0]), max(left[1], right[1])
 
 
-def _later(left: tuple[int, str, Value], right: tuple[int, str, Value]) -> tuple[int, str, Value]:
-    return left if left[:2] >= right[:2] else right
+def _least(state: Numbers | Instants, _ask: Ask) -> Value:
+    return None if state is None else state[-2]
 
 
-# -- days and gaps -----------------------------------------------------------------------------------------------------
+def _greatest(state: Numbers | Instants, _ask: Ask) -> Value:
+    return None if state is None else state[-1]
 
 
-def _dates(state: frozenset[int], ask: Ask) -> frozenset[int]:
+# -- ends: the first and the last value --------------------------------------------------------------------------------
+
+Dated = tuple[int, str, Value]
+"""Instant, event id, value; ordered by the first two."""
+Ends = tuple[Dated, Dated] | None
+
+
+def _ends(occurrence: Occurrence) -> Ends:
+    if occurrence.value is None:
+        return None
+    dated = (occurrence.ts_ms, occurrence.event_id, occurrence.value)
+    return dated, dated
+
+
+def _ends_union(left: Ends, right: Ends) -> Ends:
+    if left is None or right is None:
+        return left or right
+    first = left[0] if left[0][:2] <= right[0][:2] else right[0]
+    last = left[1] if left[1][:2] >= right[1][:2] else right[1]
+    return first, last
+
+
+def _decoded_ends(encoded: Any) -> Ends:
+    if encoded is None:
+        return None
+    first, last = ((ts_ms, id_, tuple(v) if isinstance(v, list) else v) for ts_ms, id_, v in encoded)
+    return first, last
+
+
+# -- days --------------------------------------------------------------------------------------------------------------
+
+Days = frozenset[int]
+
+
+def _dates(state: Days, ask: Ask) -> Days:
     """The dates of the state that lie in the window, today included."""
     days = ask.window.days if ask.window is not None else None
     first = ask.moment.today - (days - 1) if days is not None else None
     return state if first is None else frozenset(day for day in state if first <= day <= ask.moment.today)
 
 
-def _unique_days(state: frozenset[int], ask: Ask) -> Value:
+def _unique_days(state: Days, ask: Ask) -> Value:
     return len(_dates(state, ask)) * MICROS
 
 
-def _streak_days(state: frozenset[int], ask: Ask) -> Value:
+def _streak_days(state: Days, ask: Ask) -> Value:
     dates = _dates(state, ask)
     day = ask.moment.today if ask.moment.today in dates else ask.moment.today - 1
     length = 0
@@ -179,81 +228,47 @@ def _streak_days(state: frozenset[int], ask: Ask) -> Value:
     return length * MICROS
 
 
-Instants = tuple[int, ...]
+# -- values: which, and how often --------------------------------------------------------------------------------------
 
 
-def _longest_gap_minutes(state: Instants, ask: Ask) -> Value:
-    """From the last instant of a hop to the first of the next one that has events, in or into the window."""
-    window = ask.window
-    if window is None:
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Tagged values with their counts; beyond 256 those with the smallest hashes, and the registers of all."""
+
+    counts: Mapping[str, int]
+    registers: Registers | None = None
+
+
+def _values(occurrence: Occurrence) -> Values | None:
+    return Values({tag(occurrence.value): 1}) if is_scalar(occurrence.value) else None
+
+
+def _values_union(left: Values, right: Values) -> Values:
+    both = {key: left.counts.get(key, 0) + right.counts.get(key, 0) for key in {**left.counts, **right.counts}}
+    if len(both) <= EXACT and left.registers is None and right.registers is None:
+        return Values(both)
+    kept = sorted(both, key=lambda key: (hash_prefix(key), canonical_order(key)))[:EXACT]
+    registers = union(_registers(left), _registers(right))
+    return Values({key: both[key] for key in kept}, registers)
+
+
+def _registers(state: Values) -> Registers:
+    return state.registers or of_hashes(map(hash_prefix, state.counts))
+
+
+def _count_distinct(state: Values, _ask: Ask) -> Value:
+    return (len(state.counts) if state.registers is None else estimate(state.registers)) * MICROS
+
+
+def _most_frequent(state: Values, _ask: Ask) -> Value:
+    if not state.counts:
         return None
-    start_ms, hop_ms = window.start_ms(ask.moment.t_ms), window.hop_ms
-    previous = max((ts_ms for ts_ms in state if ts_ms < start_ms), default=None)
-    hops: dict[int, tuple[int, int]] = {}
-    for ts_ms in state:
-        if ts_ms >= start_ms:
-            first, last = hops.get(ts_ms // hop_ms, (ts_ms, ts_ms))
-            hops[ts_ms // hop_ms] = (min(first, ts_ms), max(last, ts_ms))
-    longest: int | None = None
-    for hop in sorted(hops):
-        first, last = hops[hop]
-        if previous is not None:
-            longest = max(longest or 0, first - previous)
-        previous = last
-    return None if longest is None else longest // _MINUTE_MS * MICROS
+    most = max(state.counts.values())
+    return untag(min((key for key, count in state.counts.items() if count == most), key=canonical_order))
 
 
-# -- distinct values --------------------------------------------------------------------------------------------------
-
-Distinct = frozenset[int] | Registers
-
-
-def _hash_of(occurrence: Occurrence) -> Distinct | None:
-    value = occurrence.value
-    return None if value is None or isinstance(value, tuple) else frozenset((hash_prefix(tag(value)),))
-
-
-def _distinct_union(left: Distinct, right: Distinct) -> Distinct:
-    if isinstance(left, frozenset) and isinstance(right, frozenset):
-        both = left | right
-        return both if len(both) <= EXACT else of_hashes(both)
-    return union(*(of_hashes(side) if isinstance(side, frozenset) else side for side in (left, right)))
-
-
-def _count_distinct(state: Distinct, _ask: Ask) -> Value:
-    return (len(state) if isinstance(state, frozenset) else estimate(state)) * MICROS
-
-
-Counts = Mapping[str, int]
-
-
-def _one_count(occurrence: Occurrence) -> Counts | None:
-    value = occurrence.value
-    return None if value is None or isinstance(value, tuple) else {tag(value): 1}
-
-
-def _counts_union(left: Counts, right: Counts) -> Counts:
-    both = {key: left.get(key, 0) + right.get(key, 0) for key in {**left, **right}}
-    if len(both) <= EXACT:
-        return both
-    return {key: both[key] for key in sorted(both, key=lambda key: (hash_prefix(key), _canonical(key)))[:EXACT]}
-
-
-def _canonical(tagged: str) -> tuple[str, str]:
-    """Order of values: by canonical text, then by the letter of their type."""
-    kind, _, text = tagged.partition(":")
-    return text, kind
-
-
-def _most_frequent(state: Counts, _ask: Ask) -> Value:
-    if not state:
-        return None
-    most = max(state.values())
-    return untag(min((key for key, count in state.items() if count == most), key=_canonical))
-
-
-def _unique_list(state: Counts, _ask: Ask) -> Value:
-    return tuple(untag(key) for key in sorted(state, key=_canonical))
+def _unique_list(state: Values, _ask: Ask) -> Value:
+    return tuple(untag(key) for key in sorted(state.counts, key=canonical_order))
 
 
 # -- percentiles -------------------------------------------------------------------------------------------------------
@@ -267,7 +282,7 @@ class Histogram:
     bucketed: bool = False
 
 
-def _one_number(occurrence: Occurrence) -> Histogram | None:
+def _histogram(occurrence: Occurrence) -> Histogram | None:
     number = _number(occurrence)
     return None if number is None else Histogram({number: 1})
 
@@ -293,26 +308,67 @@ def _percentile(state: Histogram, ask: Ask) -> Value:
     return None
 
 
-APPROXIMATE = ("count_distinct", "most_frequent", "unique_list", "percentile", "median")
-"""Aggregates that are exact up to 256 different values only."""
+# -- the tables --------------------------------------------------------------------------------------------------------
 
-FOLDS: dict[str, Fold] = {
-    "count": Fold(0, lambda _: 1, int.__add__, lambda state, _: state * MICROS),
-    "sum": Fold(0, _number, int.__add__, lambda state, _: bounded(state)),
-    "avg": Fold((0, 0), _sum_and_count, lambda a, b: (a[0] + b[0], a[1] + b[1]), _average),
-    "min": Fold(None, _number, _edge(min), lambda state, _: state),
-    "max": Fold(None, _number, _edge(max), lambda state, _: state),
-    "first": Fold(None, _by_moment, _edge(_earlier), lambda state, _: state and state[2]),
-    "last": Fold(None, _by_moment, _edge(_later), lambda state, _: state and state[2]),
-    "first_at": Fold(None, lambda o: o.ts_ms, _edge(min), lambda state, _: state),
-    "last_at": Fold(None, lambda o: o.ts_ms, _edge(max), lambda state, _: state),
-    "unique_days": Fold(frozenset(), lambda o: frozenset((o.local_day,)), frozenset.union, _unique_days),
-    "streak_days": Fold(frozenset(), lambda o: frozenset((o.local_day,)), frozenset.union, _streak_days),
-    "longest_gap_minutes": Fold((), lambda o: (o.ts_ms,), tuple.__add__, _longest_gap_minutes),
-    "count_distinct": Fold(frozenset(), _hash_of, _distinct_union, _count_distinct),
-    "most_frequent": Fold({}, _one_count, _counts_union, _most_frequent),
-    "unique_list": Fold({}, _one_count, _counts_union, _unique_list),
-    "percentile": Fold(Histogram({}), _one_number, _histogram_union, _percentile),
-    "median": Fold(Histogram({}), _one_number, _histogram_union, _percentile),
+
+def _as_tuple(encoded: Any) -> Any:
+    return None if encoded is None else tuple(encoded)
+
+
+def _wide(number: int) -> int | str:
+    """A 128-bit integer as what every format holds: its text where 64 bits do not."""
+    return number if bounded(number) is not None else str(number)
+
+
+FAMILIES: Final[dict[FamilyName, Family]] = {
+    "moments": Family(None, lambda o: (1, o.ts_ms, o.ts_ms), _moments_union, lambda state: state, _as_tuple),
+    "numbers": Family(
+        None,
+        _numbers,
+        _numbers_union,
+        lambda state: state and (state[0], _wide(state[1]), *state[2:]),
+        lambda encoded: encoded and (encoded[0], int(encoded[1]), *encoded[2:]),
+    ),
+    "instants": Family(None, _instants, _instants_union, lambda state: state, _as_tuple),
+    "ends": Family(None, _ends, _ends_union, lambda state: state, _decoded_ends),
+    "days": Family(frozenset(), lambda o: frozenset((o.local_day,)), frozenset.union, sorted, frozenset),
+    "values": Family(
+        Values({}),
+        _values,
+        _values_union,
+        lambda state: (dict(sorted(state.counts.items())), state.registers),
+        lambda encoded: Values(*encoded),
+    ),
+    "histogram": Family(
+        Histogram({}),
+        _histogram,
+        _histogram_union,
+        lambda state: (sorted(state.counts.items()), state.bucketed),
+        lambda encoded: Histogram(dict(map(tuple, encoded[0])), encoded[1]),
+    ),
+}
+"""Every family by its name."""
+
+FOLDS: Final[dict[str, Fold]] = {
+    "count": Fold("moments", lambda state, _: state[0] * MICROS if state else 0),
+    "first_at": Fold("moments", lambda state, _: state and state[1]),
+    "last_at": Fold("moments", lambda state, _: state and state[2]),
+    "longest_gap_minutes": Fold("moments", lambda _state, _ask: None),
+    "sum": Fold("numbers", lambda state, _: bounded(state[1]) if state else 0),
+    "avg": Fold("numbers", _average),
+    "min": Fold("numbers", _least),
+    "max": Fold("numbers", _greatest),
+    "first": Fold("ends", lambda state, _: state and state[0][2]),
+    "last": Fold("ends", lambda state, _: state and state[1][2]),
+    "unique_days": Fold("days", _unique_days),
+    "streak_days": Fold("days", _streak_days),
+    "count_distinct": Fold("values", _count_distinct),
+    "most_frequent": Fold("values", _most_frequent),
+    "unique_list": Fold("values", _unique_list),
+    "percentile": Fold("histogram", _percentile),
+    "median": Fold("histogram", _percentile),
 }
 """Every aggregate by its name."""
+
+APPROXIMATE: Final = ("count_distinct", "most_frequent", "unique_list", "percentile", "median")
+"""Aggregates that are exact up to 256 different values only."""

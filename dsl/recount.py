@@ -8,8 +8,10 @@ from dsl.check import CheckedCatalog, walk
 from dsl.clock import Zone
 from dsl.evaluate import Evaluation, field_value, of_type
 from dsl.event import Event
-from dsl.folds import APPROXIMATE, EXACT, FOLDS, Ask, Moment, Occurrence, is_scalar, tag
+from dsl.folds import APPROXIMATE, EXACT, FAMILIES, FOLDS, Ask, Moment, Occurrence, longest_gap_minutes
 from dsl.state import State, Value
+from dsl.tags import is_scalar, tag
+from dsl.windows import Window
 
 _TRACKED = ("track", "page", "screen")
 
@@ -81,12 +83,27 @@ def _aggregates_below(node: typed.Node, checked: CheckedCatalog) -> Iterator[typ
 
 
 def _aggregate(aggregate: typed.BaseAggregate, events: list[Event], moment: Moment, evaluation: Evaluation) -> Value:
+    occurrences = _occurrences(aggregate, events, moment, evaluation)
+    if aggregate.function == "longest_gap_minutes":
+        return _longest_gap([o.ts_ms for o in occurrences], aggregate.window, moment)
     fold = FOLDS[aggregate.function]
     ask = Ask(moment, aggregate.window, aggregate.quantile_micros)
-    value = fold.finalise(fold.state(_occurrences(aggregate, events, moment, evaluation)), ask)
+    value = fold.finalise(FAMILIES[fold.family].state(occurrences), ask)
     # The first of all values may be of another type than the one that is asked for.
     of_any_type = aggregate.argument is not None and aggregate.argument.type == "unknown"
     return of_type(value, aggregate.type) if of_any_type and aggregate.key != aggregate.text else value
+
+
+def _longest_gap(instants: list[int], window: Window | None, moment: Moment) -> Value:
+    """Of instants before and in the window: hop by hop, as gaps inside of one are not seen."""
+    if window is None:
+        return None
+    start_ms = window.start_ms(moment.t_ms)
+    hops: dict[int, list[int]] = {}
+    for ts_ms in sorted(ts_ms for ts_ms in instants if ts_ms >= start_ms):
+        hops.setdefault(ts_ms // window.hop_ms, []).append(ts_ms)
+    before_ms = max((ts_ms for ts_ms in instants if ts_ms < start_ms), default=None)
+    return longest_gap_minutes(((hop[0], hop[-1]) for hop in hops.values()), before_ms)
 
 
 def _occurrences(
@@ -104,14 +121,15 @@ def _occurrences(
 
 def _selected(aggregate: typed.BaseAggregate, events: list[Event], evaluation: Evaluation) -> list[Event]:
     """The events of the aggregate's name that pass its filter."""
-    selected = [event for event in events if _in_scope(aggregate, event)]
+    selected = [event for event in events if in_scope(aggregate, event)]
     condition = aggregate.filter
     if condition is None:
         return selected
     return [event for event in selected if evaluation.of_event(event).truth(condition)]
 
 
-def _in_scope(aggregate: typed.BaseAggregate, event: Event) -> bool:
+def in_scope(aggregate: typed.BaseAggregate, event: Event) -> bool:
+    """Whether an event is of the name and kind that an aggregate looks at."""
     match aggregate.scope:
         case "named":
             return event.name == aggregate.event and event.kind in (*_TRACKED, "system")

@@ -1,0 +1,110 @@
+"""Base aggregates: what is folded for every source, shared by all windows and definitions that ask for it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from dsl import typed
+from dsl.aggregates import AGGREGATES
+from dsl.check import AggregateUse, walk
+from dsl.clock import DAY_MS
+from dsl.folds import FOLDS, FamilyName
+from dsl.printer import print_aggregate
+from dsl.typed_text import text_of
+from dsl.windows import Window
+
+LOCAL_DAY: Final = 0
+"""The grain of local dates: their tiles are days of the project's zone, not hops of a clock."""
+DAYS_KEPT_BEYOND: Final = 90
+"""Days for which 1d tiles are kept beyond the longest window that uses them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Events, filter and argument, and the family of states that is kept of them in tiles.
+
+    Attributes:
+        key: canonical text, with the types that its properties are read as: two bases with one key are one.
+        aggregate: one of the aggregates that share it; its function and window say nothing here.
+        windows: every window that is asked for.
+        whole_life: an aggregate looks at the whole life, or at what came before its window.
+    """
+
+    key: str
+    aggregate: typed.BaseAggregate
+    family: FamilyName
+    windows: tuple[Window, ...] = ()
+    whole_life: bool = False
+
+    @property
+    def grains(self) -> Mapping[int, int | None]:
+        """Milliseconds that tiles of each grain are kept, by grain in milliseconds, the finest first; None is for ever.
+
+        A grain's tiles are kept for its longest window and a day more, those of a day for 90 days more than that. Local
+        dates have one grain, `LOCAL_DAY`.
+        """
+        if self.family == "days":
+            longest = max((window.width_ms for window in self.windows), default=0)
+            return {LOCAL_DAY: None if self.whole_life else longest + DAYS_KEPT_BEYOND * DAY_MS}
+        longest_of: dict[int, int] = {}
+        for window in self.windows:
+            longest_of[window.hop_ms] = max(longest_of.get(window.hop_ms, 0), window.width_ms)
+        kept: dict[int, int | None] = {grain: width + DAY_MS for grain, width in sorted(longest_of.items())}
+        days_ms = max(longest_of.values(), default=0) + DAYS_KEPT_BEYOND * DAY_MS
+        return {**kept, DAY_MS: None if self.whole_life else days_ms}
+
+
+@dataclass(frozen=True, slots=True)
+class Bases:
+    """All base aggregates of a catalog.
+
+    Attributes:
+        by_key: every base, in the order in which the catalog first uses it.
+        of_use: the base that an aggregate reads, by the aggregate's key.
+    """
+
+    by_key: Mapping[str, Base]
+    of_use: Mapping[str, Base] = field(default_factory=dict)
+
+
+def bases_of(uses: Iterable[AggregateUse]) -> Bases:
+    """The bases that aggregates read, each with all its windows."""
+    shared: dict[str, list[AggregateUse]] = {}
+    for use in uses:
+        shared.setdefault(_key(use.aggregate), []).append(use)
+    by_key = {key: _base(key, [use.aggregate for use in members]) for key, members in shared.items()}
+    return Bases(by_key, {use.key: by_key[key] for key, members in shared.items() for use in members})
+
+
+def _base(key: str, aggregates: list[typed.BaseAggregate]) -> Base:
+    first = aggregates[0]
+    windows = dict.fromkeys(aggregate.window for aggregate in aggregates if aggregate.window is not None)
+    # The gap before the first event of a window reaches back to whatever came before it.
+    whole = any(a.window is None or AGGREGATES[a.function].longest_ms is not None for a in aggregates)
+    return Base(key, first, _family(first), tuple(windows), whole)
+
+
+def _family(aggregate: typed.BaseAggregate) -> FamilyName:
+    of_instants = aggregate.argument is not None and aggregate.argument.type == "timestamp"
+    family = FOLDS[aggregate.function].family
+    return "instants" if family == "numbers" and of_instants else family
+
+
+def _key(aggregate: typed.BaseAggregate) -> str:
+    family = _family(aggregate)
+    argument = "" if aggregate.argument is None else f"({_with_type(aggregate.argument)})"
+    if aggregate.scope == "outside":
+        return f"outside.{family}"
+    condition = None if aggregate.filter is None else f"{text_of(aggregate.filter)}{_types(aggregate.filter)}"
+    event = aggregate.event if aggregate.scope == "named" else None
+    return f"{print_aggregate(event, condition, family, None)}{argument}"
+
+
+def _types(condition: typed.Node) -> str:
+    """The types that a condition reads its properties as: a declaration may change, and its meaning with it."""
+    fields = dict.fromkeys(_with_type(node) for node in walk(condition) if isinstance(node, typed.Field))
+    return f" // {', '.join(fields)}" if fields else ""
+
+
+def _with_type(node: typed.Field) -> str:
+    return f"{text_of(node)}: {node.type}"

@@ -1,0 +1,212 @@
+"""The tiles of one source, `(+)`, and the state of a profile read from tiles and from the events after their cut.
+
+A tile is the state of a base aggregate over one hop. Tiles carry absolute times, so nothing goes stale by waiting: a
+window is the tiles from its first hop on.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dsl import typed
+from dsl.aggregates import AGGREGATES
+from dsl.bases import LOCAL_DAY, Base, Bases
+from dsl.check import AggregateUse, CheckedCatalog
+from dsl.clock import DAY_MS, Zone
+from dsl.evaluate import Evaluation, field_value, of_type
+from dsl.event import Event
+from dsl.folds import FAMILIES, FOLDS, Ask, Moment, Occurrence, longest_gap_minutes
+from dsl.recount import in_scope
+from dsl.state import State, Value
+
+Hops = Mapping[int, Any]
+"""State by the hop's first millisecond; of local dates by the day's number."""
+Write = tuple[int, str, object]
+"""Instant and event id of a write to an attribute, and what was written; None unsets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """What is kept of the events of one source up to a cut.
+
+    Attributes:
+        cut: events with `seq <= cut` are in it.
+        hops: tiles by the key of their base, then by grain in milliseconds.
+        attributes: the newest write to each attribute.
+    """
+
+    cut: int = 0
+    hops: Mapping[str, Mapping[int, Hops]] = field(default_factory=dict)
+    attributes: Mapping[str, Write] = field(default_factory=dict)
+
+
+def tiles_of(events: Iterable[Event], bases: Bases, checked: CheckedCatalog) -> Tiles:
+    """The tiles of some events of one source, in any order; the cut is their newest `seq`."""
+    counting = Evaluation(checked, State("", 0, 0))
+    hops: dict[str, dict[int, dict[int, Any]]] = {}
+    attributes: dict[str, Write] = {}
+    cut = 0
+    for event in events:
+        cut = max(cut, event.seq)
+        if event.kind == "identify":
+            written = {name: (event.ts_ms, event.event_id, value) for name, value in event.properties.items()}
+            attributes = _newest(attributes, written)
+        for base in bases.by_key.values():
+            state = state_of(event, base, counting)
+            for grain in base.grains if state is not None else ():
+                tiles = hops.setdefault(base.key, {}).setdefault(grain, {})
+                hop = hop_of(event, grain)
+                known = tiles.get(hop, FAMILIES[base.family].identity)
+                tiles[hop] = FAMILIES[base.family].merge(known, state)
+    return Tiles(cut, hops, attributes)
+
+
+def add(left: Tiles, right: Tiles, bases: Bases) -> Tiles:
+    """`(+)`: the tiles of the events of both; neither is changed."""
+    hops: dict[str, dict[int, dict[int, Any]]] = {}
+    for key, base in bases.by_key.items():
+        merge = FAMILIES[base.family].merge
+        for side in (left, right):
+            for grain, tiles in side.hops.get(key, {}).items():
+                known = hops.setdefault(key, {}).setdefault(grain, {})
+                for hop, state in tiles.items():
+                    known[hop] = merge(known[hop], state) if hop in known else state
+    return Tiles(max(left.cut, right.cut), hops, _newest(left.attributes, right.attributes))
+
+
+def state_of(event: Event, base: Base, counting: Evaluation) -> Any:
+    """What one event adds to a base aggregate; None when it does not count."""
+    occurrence = _occurrence(event, base, counting)
+    return None if occurrence is None else FAMILIES[base.family].of(occurrence)
+
+
+def hop_of(event: Event, grain_ms: int) -> int:
+    """The hop of an event: its first millisecond, of local dates the day's number."""
+    return event.local_day if grain_ms == LOCAL_DAY else event.ts_ms // grain_ms * grain_ms
+
+
+def attributes_of(sources: Iterable[Tiles]) -> dict[str, object]:
+    """Attributes of a profile: the newest write over its sources, by `(ts, event_id)`; null unsets."""
+    newest: dict[str, Write] = {}
+    for source in sources:
+        newest = _newest(newest, source.attributes)
+    return {name: value for name, (_, _, value) in newest.items() if value is not None}
+
+
+@dataclass(slots=True)
+class Folded(Mapping[str, Value]):
+    """Values of the aggregates of one profile, each folded when it is first asked for.
+
+    Attributes:
+        sources: tiles of the sources of the profile.
+        fresh: events of the profile after the cuts of its sources, each once.
+        t_ms: the instant of the question, later than every event.
+        kept: values that no events of the profile give: where it stands among others (`percent_rank`).
+    """
+
+    checked: CheckedCatalog
+    bases: Bases
+    sources: Sequence[Tiles]
+    fresh: Sequence[Event]
+    t_ms: int
+    zone: Zone
+    kept: Mapping[str, Value] = field(default_factory=dict)
+    _values: dict[str, Value] = field(default_factory=dict)
+    _occurrences: dict[str, list[Occurrence]] = field(default_factory=dict)
+
+    def __getitem__(self, key: str) -> Value:
+        if key not in self._values:
+            use = self.checked.aggregates.get(key)
+            self._values[key] = self.kept[key] if use is None else self._value(use)
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (*self.checked.aggregates, *self.kept)
+
+    def __len__(self) -> int:
+        return len(self.checked.aggregates) + len(self.kept)
+
+    def _value(self, use: AggregateUse) -> Value:
+        aggregate, base = use.aggregate, self.bases.of_use[use.key]
+        if aggregate.function == "longest_gap_minutes":
+            return self._longest_gap(aggregate, base)
+        family = FAMILIES[base.family]
+        state = family.merged((*self._tiled(aggregate, base), *map(family.of, self._counted(aggregate, base))))
+        ask = Ask(self._moment(), aggregate.window, aggregate.quantile_micros)
+        value = FOLDS[aggregate.function].finalise(state, ask)
+        open_type = aggregate.argument is not None and aggregate.argument.type == "unknown"
+        # The first of all values may be of another type than the one that is asked for.
+        return of_type(value, aggregate.type) if open_type and aggregate.key != aggregate.text else value
+
+    def _tiled(self, aggregate: typed.BaseAggregate, base: Base) -> Iterator[Any]:
+        """States of the tiles that an aggregate counts."""
+        window = aggregate.window
+        if base.family == "days":
+            # Which of the dates count, finalising decides.
+            yield from (state for tiles in self._hops(base, LOCAL_DAY) for state in tiles.values())
+        elif window is None:
+            yield from (state for tiles in self._hops(base, DAY_MS) for state in tiles.values())
+        else:
+            start_ms = window.start_ms(self.t_ms)
+            for tiles in self._hops(base, window.hop_ms):
+                yield from (state for hop, state in tiles.items() if hop >= start_ms)
+
+    def _counted(self, aggregate: typed.BaseAggregate, base: Base) -> Iterator[Occurrence]:
+        """Fresh events that an aggregate counts."""
+        cut_off = aggregate.window is not None and AGGREGATES[aggregate.function].window == "duration"
+        start_ms = aggregate.window.start_ms(self.t_ms) if cut_off and aggregate.window is not None else None
+        return (o for o in self._fresh(base) if start_ms is None or o.ts_ms >= start_ms)
+
+    def _fresh(self, base: Base) -> list[Occurrence]:
+        if base.key not in self._occurrences:
+            counting = Evaluation(self.checked, State("", 0, 0))
+            found = (_occurrence(event, base, counting) for event in self.fresh)
+            self._occurrences[base.key] = [occurrence for occurrence in found if occurrence is not None]
+        return self._occurrences[base.key]
+
+    def _longest_gap(self, aggregate: typed.BaseAggregate, base: Base) -> Value:
+        window = aggregate.window
+        if window is None:
+            return None
+        start_ms, merge = window.start_ms(self.t_ms), FAMILIES[base.family].merge
+        inside: dict[int, Any] = {}
+        before: list[int] = []
+        fresh = [(o.ts_ms // window.hop_ms * window.hop_ms, (1, o.ts_ms, o.ts_ms)) for o in self._fresh(base)]
+        tiled = [tile for tiles in self._hops(base, window.hop_ms) for tile in tiles.items()]
+        for hop, state in (*tiled, *fresh):
+            if hop >= start_ms:
+                inside[hop] = merge(inside.get(hop), state)
+            else:
+                before.append(state[2])
+        # What is older than the tiles of the window's grain is in those of a day.
+        days = (state[2] for tiles in self._hops(base, DAY_MS) for state in tiles.values())
+        before += [last_ms for last_ms in days if last_ms < start_ms]
+        hops = ((inside[hop][1], inside[hop][2]) for hop in sorted(inside))
+        return longest_gap_minutes(hops, max(before, default=None))
+
+    def _hops(self, base: Base, grain_ms: int) -> Iterator[Hops]:
+        for source in self.sources:
+            yield source.hops.get(base.key, {}).get(grain_ms, {})
+
+    def _moment(self) -> Moment:
+        return Moment(self.t_ms, self.zone.day(self.t_ms))
+
+
+def _occurrence(event: Event, base: Base, counting: Evaluation) -> Occurrence | None:
+    """An event as a base aggregate sees it; None when it is of another name or does not pass the filter."""
+    aggregate = base.aggregate
+    if not in_scope(aggregate, event):
+        return None
+    if aggregate.filter is not None and not counting.of_event(event).truth(aggregate.filter):
+        return None
+    argument = aggregate.argument
+    value = None if argument is None else field_value(argument, event.properties, counting.checked.zone)
+    return Occurrence(event.ts_ms, event.event_id, event.local_day, value)
+
+
+def _newest(left: Mapping[str, Write], right: Mapping[str, Write]) -> dict[str, Write]:
+    newest = dict(left)
+    for name, write in right.items():
+        if name not in newest or newest[name][:2] < write[:2]:
+            newest[name] = write
+    return newest
