@@ -1,6 +1,6 @@
 """Syntax to typed tree: looks up every name and settles every type of one expression, collecting what is wrong."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
@@ -338,6 +338,13 @@ class Inference:
         types = list(dict.fromkeys(item.type for item in right.items if item.type != "unknown"))
         if value.type == "unknown" and not is_broken(value) and len(types) == 1:
             value = self.expect(value, types[0], "`in`")
+        if value.type == "unknown" and isinstance(value, typed.Field) and types:
+            # What was sent decides of which type it is: each type has its own items.
+            first, *others = types
+            settled = self.expect(value, first, "`in`")
+            found = self._among(settled, replace(right, items=_of_type(right.items, first)), span)
+            rest = replace(right, items=tuple(item for item in right.items if item.type != first))
+            return typed.Logic("||", found, self._among(value, rest, span), span) if others else found
         items = tuple(_settle(i, value.type) if i.type == "unknown" else i for i in right.items)
         kept = tuple(item for item in items if item.type == value.type)
         return typed.Within(value, kept, span)
@@ -461,6 +468,10 @@ def _settle(node: typed.Node, wanted: Type) -> typed.Node:
         case typed.Call(type="unknown"):
             return replace(node, type=wanted, arguments=tuple(_settle(a, wanted) for a in node.arguments))
     return node
+
+
+def _of_type(items: Sequence[typed.Node], wanted: Type) -> tuple[typed.Node, ...]:
+    return tuple(item for item in items if item.type == wanted)
 
 
 def _reference(definition: Definition, span: Span) -> typed.Reference:

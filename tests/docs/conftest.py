@@ -3,27 +3,29 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-Shell = Callable[[str], "subprocess.CompletedProcess[str]"]
+from tests.docs.blocks import ROOT, Shell
+
+DEMO = "tinycdp demo --sample 0.05 --seed 1"
+"""The command that fills the home of the documents; the tutorial begins with it."""
 
 
 @pytest.fixture(scope="session")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """Runs a command line in the checkout, against a home that a small demo has filled."""
+    """Runs a command line in a folder, against a home that a small demo has filled."""
     home = tmp_path_factory.mktemp("documents") / "home"
     scripts = str(Path(sys.executable).parent)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TINYCDP_", "DAGSTER_"))}
     environment |= {"TINYCDP_HOME": str(home), "PATH": os.pathsep.join([scripts, os.environ["PATH"]])}
 
-    def run(command: str) -> "subprocess.CompletedProcess[str]":
+    def run(command: str, folder: Path) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             ["bash", "-euo", "pipefail", "-c", command],
-            cwd=ROOT,
+            cwd=folder,
             env=environment,
             capture_output=True,
             text=True,
@@ -31,7 +33,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
             check=False,
         )
 
-    filled = run("tinycdp demo --sample 0.02 --seed 1")
+    filled = run(DEMO, ROOT)
     assert filled.returncode == 0, filled.stderr[-2000:]
     yield run
-    run("tinycdp down")
+    run("tinycdp down", ROOT)

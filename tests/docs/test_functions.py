@@ -9,7 +9,7 @@ from dsl.explain import show_value
 from dsl.functions import FUNCTIONS, Function
 from dsl.reference import functions_page
 from dsl.state import State
-from tests.docs.conftest import ROOT
+from tests.docs.blocks import ROOT
 
 
 def test_page_is_written_from_the_tables() -> None:

@@ -1,44 +1,19 @@
-"""What the README tells people to type works."""
+"""What the README tells people exists; `test_pages.py` runs its commands."""
 
 import re
 
 import pytest
 
-from tests.docs.conftest import ROOT, Shell
+from tests.docs.blocks import ROOT, of_language
 from tests.house.checkout import files, text_of
 
 PAGES = ["README.md", "CONTRIBUTING.md"]
 
 
-def blocks(page: str, language: str) -> list[str]:
-    """The fenced blocks of a language on a page."""
-    text = (ROOT / page).read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
-
-
-def typed_commands() -> list[str]:
-    """The commands of every `console` block: what stands behind `$ `."""
-    return [
-        line[2:]
-        for page in PAGES
-        for block in blocks(page, "console")
-        for line in block.splitlines()
-        if line[:2] == "$ "
-    ]
-
-
 def make_commands() -> list[str]:
     """The `make` commands of every `sh` block."""
-    lines = [line for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()]
+    lines = [line for page in PAGES for block in of_language(page, "sh") for line in block.text.splitlines()]
     return [line for line in lines if line.split(" ")[0] == "make"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("command", typed_commands())
-def test_command_of_the_readme_runs(command: str, shell: Shell) -> None:
-    """A command of the tour ends well and prints something, in the home that the demo leaves."""
-    done = shell(command)
-    assert (0, True) == (done.returncode, bool(done.stdout.strip())), done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("command", make_commands())
@@ -66,5 +41,23 @@ def test_links_lead_somewhere() -> None:
         # Code between backticks may look like a link: `count[filter](property)`.
         for target in re.findall(r"\]\((?!https?://|#)([^)#\s]+)", re.sub(r"`[^`\n]*`", "", text_of(page)))
         if not (ROOT / page.parent / target).exists()
+    ]
+    assert [] == broken
+
+
+def anchors(text: str) -> set[str]:
+    """What the headings of a page are called in links: lower case, blanks as hyphens, without other signs."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+def test_links_lead_to_headings() -> None:
+    """Every link to a place on a page leads to a heading of that page."""
+    broken = [
+        f"{page}: {target}#{anchor}"
+        for page in files()
+        if page.suffix == ".md"
+        for target, anchor in re.findall(r"\]\((?!https?://)([^)#\s]*)#([^)\s]+)\)", text_of(page))
+        if anchor not in anchors(text_of(page.parent / target if target else page))
     ]
     assert [] == broken

@@ -1,8 +1,10 @@
 """What the checker says: codes, places, nearest names, and how it is drawn.
 
-Each file in `golden/check/` is an expression of the place that its first line names, a line `---`, and the drawing.
+Each file in `golden/check/` is an expression of the place that its first line names, a line `---`, and the drawing;
+`file` is the place of a file of definitions. `errors_to_improve/` holds drawings of the same form that are poor.
 """
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +12,15 @@ import pytest
 
 from dsl.catalog import Catalog, EventSchema, Export, Flag, Rule, Segment, Trait, Variant
 from dsl.check import MAX_AGGREGATES, MAX_DEPTH, CheckedCatalog, check_catalog, check_expression
+from dsl.definitions import load_directory
 from dsl.diagnostics import DefinitionError, Diagnostic
 from dsl.infer import Place
 from dsl.render import draw_all
 from dsl.source import Source
 
 GOLDEN = Path(__file__).parent / "golden" / "check"
+TO_IMPROVE_FOLDER = Path(__file__).parent / "errors_to_improve"
+TO_IMPROVE = sorted(TO_IMPROVE_FOLDER.glob("*.txt"))
 CATALOG = Catalog(
     events=(
         EventSchema("purchase", {"amount": "number", "category": "string", "paid_at": "timestamp"}),
@@ -121,18 +126,50 @@ def test_error(checked: CheckedCatalog, text: str, code: str, place: str, advice
     assert advice in " ".join(first.help)
 
 
-@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.txt")), ids=lambda path: path.stem)
-def test_golden(checked: CheckedCatalog, path: Path) -> None:
-    """The errors of an expression are drawn as they stand in the file."""
+def check_folder(folder: Path) -> CheckedCatalog:
+    """The definitions in a folder, checked."""
+    loaded = load_directory(folder)
+    return check_catalog(loaded.catalog, loaded.sources)
+
+
+def drawing(path: Path, checked: CheckedCatalog, folder: Path) -> tuple[str, str]:
+    """The drawing that stands in a golden file, and that of what the file holds as it is drawn now."""
     written, expected = path.read_text(encoding="utf-8").split("\n---\n")
     place, text = written.split("\n", 1)
-    assert place in ("value", "flag")
-    assert expected.rstrip("\n") == draw_all(found(text, checked, "flag" if place == "flag" else "value"))
+    assert place in ("value", "flag", "file")
+    if place != "file":
+        return expected.rstrip("\n"), draw_all(found(text, checked, "flag" if place == "flag" else "value"))
+    (folder / "definitions.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(DefinitionError) as caught:
+        check_folder(folder)
+    return expected.rstrip("\n"), draw_all(caught.value.diagnostics).replace(f"{folder}/", "")
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.txt")), ids=lambda path: path.stem)
+def test_golden(checked: CheckedCatalog, path: Path, tmp_path: Path) -> None:
+    """The errors of an expression are drawn as they stand in the file."""
+    expected, actual = drawing(path, checked, tmp_path)
+    assert expected == actual
 
 
 def test_there_are_golden_files() -> None:
     """The folder of drawings is found."""
     assert len(list(GOLDEN.glob("*.txt"))) >= 8
+
+
+@pytest.mark.parametrize("path", TO_IMPROVE, ids=lambda path: path.stem)
+def test_to_improve(checked: CheckedCatalog, path: Path, tmp_path: Path) -> None:
+    """A poor drawing is still as poor as it was; one that has become good moves to `golden/check/`."""
+    expected, actual = drawing(path, checked, tmp_path)
+    assert expected == actual, f"{path.name} is drawn differently now: if it is good, move it to golden/check/"
+
+
+def test_poor_drawings_are_listed() -> None:
+    """The README of the folder says of each poor drawing what would be better, and of no other."""
+    listed = re.findall(
+        r"^\| `(\w+)\.txt` \| \S", (TO_IMPROVE_FOLDER / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert sorted(path.stem for path in TO_IMPROVE) == sorted(listed)
 
 
 def test_every_error_at_once(checked: CheckedCatalog) -> None:
