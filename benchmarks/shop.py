@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from dsl.check import CheckedCatalog, check_catalog
-from dsl.definitions import load_directory
+from dsl.documents.definitions import load_directory
 from examples.shop.journey import END_OF_DATA_MS, TIMEZONE, read_events
 from warehouse.database import Connection, connect
 from warehouse.exceptions import UnknownProject

@@ -1,7 +1,7 @@
 """The reference pages of functions and aggregates, and of audience rules, written from their tables."""
 
 from dsl.aggregates import AGES, AGGREGATES, SEEN_AGES, AggregateFunction
-from dsl.audience_rules import EXPECTED, RULE_KEYS, RuleKey, read_rules
+from dsl.documents.audience_rules import EXPECTED, RULE_KEYS, RuleKey, read_rules
 from dsl.functions import FUNCTIONS, REFERENCES
 from dsl.mistakes import as_json
 from dsl.numbers import write_number
@@ -80,7 +80,7 @@ def audience_rules_page() -> str:
             "",
             "Rules are mini-cdp's way of saying whom an audience holds: keys and values, all of which have to hold. "
             "They are translated into an expression when they are read, and the expression is what is kept. "
-            "Written from the table in `dsl/audience_rules.py`.",
+            "Written from the table in `dsl/documents/audience_rules.py`.",
             "",
             "| rule | value | holds for whoever | example | expression |",
             "|---|---|---|---|---|",

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from dsl.check import CheckedCatalog, check_catalog
 from dsl.clock import Clock, Zone, format_instant, parse_instant
-from dsl.definitions import Loaded, load_directory
 from dsl.diagnostics import Diagnostic
+from dsl.documents.definitions import Loaded, load_directory
 from dsl.failure import WrongUse
 from dsl.observed import Observed
 from dsl.render import to_json

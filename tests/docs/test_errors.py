@@ -7,8 +7,8 @@ from typing import get_args
 import pytest
 
 from dsl.check import check_catalog, check_expression
-from dsl.definitions import load_directory
 from dsl.diagnostics import Code, DefinitionError
+from dsl.documents.definitions import load_directory
 from dsl.observed import Observed, Sighting
 
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,8 @@ import pytest
 from dsl import check, cursor, parser
 from dsl.aggregates import AGES, AGGREGATES, SEEN_AGES
 from dsl.check import CheckedCatalog, check_catalog, check_expression
-from dsl.definitions import load_directory
 from dsl.diagnostics import DefinitionError
+from dsl.documents.definitions import load_directory
 from dsl.evaluate import evaluate
 from dsl.explain import show_value
 from dsl.numbers import LARGEST, write_number

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsl.audience_rules import EXPECTED, RULE_KEYS, Takes, read_rules
 from dsl.diagnostics import DefinitionError
+from dsl.documents.audience_rules import EXPECTED, RULE_KEYS, Takes, read_rules
 from dsl.parser import parse
 from dsl.printer import print_tree
 from dsl.reference import audience_rules_page

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsl.catalog import Catalog, EventSchema, Export, Feature, Flag, Rule, Segment, Trait, ValueType, Variant
-from dsl.definitions import Loaded, dump_yaml, load_directory
 from dsl.diagnostics import DefinitionError, Diagnostic
+from dsl.documents.definitions import Loaded, dump_yaml, load_directory
 from dsl.parser import parse
 from dsl.render import draw_all
 

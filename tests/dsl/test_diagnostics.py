@@ -12,8 +12,8 @@ import pytest
 
 from dsl.catalog import Catalog, EventSchema, Export, Flag, Rule, Segment, Trait, Variant
 from dsl.check import MAX_AGGREGATES, MAX_DEPTH, CheckedCatalog, check_catalog, check_expression
-from dsl.definitions import load_directory
 from dsl.diagnostics import DefinitionError, Diagnostic
+from dsl.documents.definitions import load_directory
 from dsl.infer import Place
 from dsl.render import draw_all
 from dsl.source import Source

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from dsl.aggregates import AGES, AGGREGATES
-from dsl.audience_rules import read_rules
 from dsl.catalog import Catalog, EventSchema, Feature, Segment, Trait
 from dsl.check import check_expression
 from dsl.clock import Zone
+from dsl.documents.audience_rules import read_rules
 from dsl.evaluate import evaluate
 from dsl.explain import show_value
 from dsl.features import read_feature

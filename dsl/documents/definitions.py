@@ -8,11 +8,11 @@ from typing import Final
 import yaml
 
 from dsl.catalog import Catalog, Flag
-from dsl.definition_reader import BUILT_IN_VARIANTS, FileReader
-from dsl.definition_values import Reading
 from dsl.diagnostics import DefinitionError, Diagnostic
+from dsl.documents.reader import BUILT_IN_VARIANTS, FileReader
+from dsl.documents.values import Reading
+from dsl.documents.yaml_nodes import YamlFile, plain_value
 from dsl.source import Source, Span
-from dsl.yaml_nodes import YamlFile, plain_value
 
 _MAX_BYTES: Final = 4_000_000
 _DEFAULTS: Final[Mapping[str, tuple[object, ...]]] = {

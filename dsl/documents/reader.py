@@ -8,13 +8,13 @@ from typing import Final, Literal, TypeVar
 
 from yaml.nodes import Node, ScalarNode, SequenceNode
 
-from dsl.audience_rules import read_rules, rule_mistakes
 from dsl.catalog import EventSchema, Export, Feature, Flag, Rule, Segment, Trait, Variant
-from dsl.definition_values import NAMED, VALUE_TYPES, ValueReader, called
 from dsl.diagnostics import DefinitionError
+from dsl.documents.audience_rules import read_rules, rule_mistakes
+from dsl.documents.values import NAMED, VALUE_TYPES, ValueReader, called
+from dsl.documents.yaml_nodes import Field
 from dsl.features import expand, feature_mistakes, read_feature
 from dsl.source import Source
-from dsl.yaml_nodes import Field
 
 EXPORT_FORMATS: Final[tuple[Literal["csv", "parquet"], ...]] = ("csv", "parquet")
 BUILT_IN_VARIANTS: Final = (Variant("on", True), Variant("off", False))

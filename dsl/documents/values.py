@@ -9,11 +9,11 @@ from yaml.nodes import Node, ScalarNode, SequenceNode
 
 from dsl.catalog import Catalog, EventSchema, Export, Feature, Flag, Segment, Trait, ValueType
 from dsl.diagnostics import Diagnostic
+from dsl.documents.yaml_nodes import Field, YamlFile
 from dsl.keys import KEY, KEY_RULE, TAKEN
 from dsl.mistakes import Mistake
 from dsl.nearest import nearest
 from dsl.source import Source
-from dsl.yaml_nodes import Field, YamlFile
 
 VALUE_TYPES: Final[tuple[ValueType, ...]] = get_args(ValueType)
 NAMED: Final = "trait, segment or feature"
