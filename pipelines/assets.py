@@ -19,7 +19,7 @@ from dsl.catalog import Export
 from dsl.check import CheckedValue
 from exports.files import write_audience
 from exports.plan import plan_audience
-from pipelines.metadata import file_metadata, refresh_metadata, table_metadata, value_metadata
+from pipelines.metadata import file_metadata, folding_metadata, refresh_metadata, table_metadata, value_metadata
 from pipelines.naming import asset_key, definition_description, owners, value_path
 from pipelines.workspace import Workspace
 from serving.online.store import publish_catalog, publish_keys, publish_states
@@ -30,6 +30,7 @@ from warehouse.identities import update_identities
 from warehouse.profiles import build_profiles
 from warehouse.refresh import finish_refresh
 from warehouse.snapshot import read_states
+from warehouse.tiles import update_tiles
 from warehouse.values import align_values, build_values, described
 
 POOL = "warehouse"
@@ -43,6 +44,7 @@ def all_assets(workspace: Workspace) -> list[AssetsDefinition]:
     return [
         _events(workspace),
         _identities(workspace),
+        _tiles(workspace),
         _profiles(workspace),
         _aggregates(workspace),
         *values,
@@ -90,6 +92,21 @@ def _identities(workspace: Workspace) -> AssetsDefinition:
     return identities
 
 
+def _tiles(workspace: Workspace) -> AssetsDefinition:
+    @asset(
+        key=_key(workspace, "tiles"), deps=[_key(workspace, "events")], group_name="base", kinds={"duckdb"}, pool=POOL
+    )
+    def tiles() -> MaterializeResult[None]:
+        """What every source has done, hop by hop, for each base aggregate: new events are folded into it."""
+        with workspace.warehouse() as connection:
+            refresh = workspace.current(connection)
+            files = workspace.files(refresh.cut)
+            found = update_tiles(connection, workspace.checked, refresh, files, workspace.settings.home.lake)
+            return MaterializeResult(metadata={**table_metadata(connection, "tiles"), **folding_metadata(found)})
+
+    return tiles
+
+
 def _profiles(workspace: Workspace) -> AssetsDefinition:
     @asset(
         key=_key(workspace, "profiles"),
@@ -111,13 +128,13 @@ def _profiles(workspace: Workspace) -> AssetsDefinition:
 def _aggregates(workspace: Workspace) -> AssetsDefinition:
     @asset(
         key=_key(workspace, "aggregates"),
-        deps=[_key(workspace, "events"), _key(workspace, "identities"), _key(workspace, "profiles")],
+        deps=[_key(workspace, "tiles"), _key(workspace, "identities"), _key(workspace, "profiles")],
         group_name="base",
         kinds={"duckdb"},
         pool=POOL,
     )
     def aggregates() -> MaterializeResult[None]:
-        """Every count, sum and instant that the definitions read, in one pass per event name."""
+        """Every count, sum and instant that the definitions read, from tiles, of whom something has happened to."""
         with workspace.warehouse() as connection:
             refresh = workspace.current(connection)
             statement = build_aggregates(connection, workspace.checked, refresh)

@@ -10,6 +10,7 @@ from exports.files import ExportedFile
 from warehouse.columns import count, literal, quoted
 from warehouse.database import Connection
 from warehouse.refresh import Refresh
+from warehouse.tiles import Folding
 from warehouse.values import segment_sizes, trait_counts
 
 Metadata = Mapping[str, MetadataValue | int | float | str | None]
@@ -27,6 +28,11 @@ def refresh_metadata(refresh: Refresh) -> Metadata:
         "as_of": MetadataValue.timestamp(refresh.t_ms / 1000),
         "catalog_version": refresh.catalog_version,
     }
+
+
+def folding_metadata(folding: Folding) -> Metadata:
+    """What was folded into tiles."""
+    return {"events_folded": folding.events, "bases_added": folding.added}
 
 
 def table_metadata(

@@ -1,6 +1,6 @@
 """What the assets work on: one project of one home, and the catalog version that the definitions were made from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from serving.online.embedded import start
 from serving.online.snapshot import Snapshot
 from warehouse.database import Connection, connect
 from warehouse.exceptions import RefreshError
+from warehouse.records import LakeFile
 from warehouse.refresh import Refresh, begin_refresh, current_refresh, open_project
 from warehouse.registry import Registry
 from warehouse.settings import Settings
@@ -82,6 +83,11 @@ class Workspace:
                 "is loaded: refresh everything"
             )
         return refresh
+
+    def files(self, cut: int) -> Sequence[LakeFile]:
+        """Files of the lake that hold events up to a cut."""
+        with self.registry() as registry:
+            return registry.files(self.settings.project, cut)
 
     def now_ms(self) -> int:
         """The project's now."""

@@ -14,7 +14,7 @@ from dsl.numbers import read_json
 from dsl.recount import count_again
 from dsl.sql import values_sql
 from dsl.state import State
-from warehouse.aggregates import build_aggregates
+from warehouse.aggregates import count_aggregates
 from warehouse.columns import quoted
 from warehouse.database import Connection, connect
 from warehouse.events_view import events_view_sql
@@ -63,7 +63,7 @@ class AsOf:
 
     def audience(self, key: str, sample: int = 5) -> Audience:
         """The profiles for which the Boolean definition `key` holds."""
-        build_aggregates(self.connection, self.checked, self.refresh)
+        count_aggregates(self.connection, self.checked, self.refresh)
         values = values_sql(self.checked, [key], self.refresh.t_ms, self.refresh.cut, self.refresh.today)
         self.connection.execute(f"CREATE OR REPLACE TABLE answers AS {values}")
         ((members, profiles),) = self.connection.execute(
@@ -81,7 +81,7 @@ class AsOf:
         state = count_again(profile_id, events, self.checked, refresh.t_ms, refresh.cut, self.checked.zone)
         if not ranks:
             return state
-        build_aggregates(self.connection, self.checked, refresh)
+        count_aggregates(self.connection, self.checked, refresh)
         columns = ", ".join(quoted(rank.column) for rank in ranks)
         found = self.connection.execute(f"SELECT {columns} FROM ranks WHERE profile_id = ?", [profile_id]).fetchall()
         ranked = {rank.text: value for row in found for rank, value in zip(ranks, row, strict=True)}

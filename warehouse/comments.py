@@ -83,11 +83,33 @@ TABLES = (
         },
     ),
     TableComment(
+        "tiles",
+        "TABLE",
+        "Grain: one row per base aggregate and grain, source, hop. Keys: base_id, source_id, hop_start. Producer: "
+        "asset tiles. Read by refreshes; not published.",
+        {
+            "base_id": "Number of the base aggregate and grain in tile_bases",
+            "source_id": "Source whose events it is of",
+            "hop_start": "First millisecond of the hop, epoch milliseconds, UTC; of local dates the day's number",
+            "count": "Events, or numbers",
+            "total": "Exact sum, in millionths",
+            "low": "First instant, or smallest number in millionths",
+            "high": "Last instant, or largest number in millionths",
+            "first": "First event that has the property, by (ts, event_id), and its value",
+            "last": "Last event that has the property, by (ts, event_id), and its value",
+            "counts": "Tagged value -> events",
+            "numbers": "Number in millionths -> events",
+        },
+    ),
+    TableComment(
         "aggregates",
         "TABLE",
         "Grain: one row per profile. Keys: profile_id. Producer: asset aggregates. One column per aggregate that a "
         "definition reads: *_micros in millionths, *_ms epoch milliseconds, others whole numbers.",
-        {"profile_id": _PROFILE},
+        {
+            "profile_id": _PROFILE,
+            "due_ms": "First instant at which time alone may change an aggregate of the profile, epoch milliseconds",
+        },
     ),
     TableComment(
         "ranks",

@@ -30,7 +30,9 @@ SQL_TYPES: Mapping[Type, str] = {
 """Types of typed columns in SQL."""
 
 
-def events_view_sql(files: Sequence[LakeFile], cut: int, needed: Sequence[str], lake: Path) -> str:
+def events_view_sql(
+    files: Sequence[LakeFile], cut: int, needed: Sequence[str], lake: Path, name: str = "events"
+) -> str:
     """A statement that makes the view `events` over files of the manifest.
 
     Grain: one row an event with `seq <= cut`. Keys: `seq`; `event_id`. Columns: those of the lake, `ts`, `received_at`,
@@ -42,6 +44,7 @@ def events_view_sql(files: Sequence[LakeFile], cut: int, needed: Sequence[str], 
         cut: largest `seq` that is seen (inclusive).
         needed: typed columns that must be there (`n_amount`); null in every row when no file has them.
         lake: the lake's folder (`Home.lake`); the view names files by their absolute path.
+        name: of the view.
     """
     present = {column for file in files for column in file.columns}
     typed = typed_columns({*needed, *present})
@@ -54,7 +57,7 @@ def events_view_sql(files: Sequence[LakeFile], cut: int, needed: Sequence[str], 
         *_plain_columns(typed),
     ]
     listed = ",\n  ".join(columns)
-    return f"CREATE OR REPLACE VIEW events AS\nSELECT\n  {listed}\nFROM {_rows(files, lake)}\nWHERE seq <= {cut:d}"
+    return f"CREATE OR REPLACE VIEW {name} AS\nSELECT\n  {listed}\nFROM {_rows(files, lake)}\nWHERE seq <= {cut:d}"
 
 
 def _nothing(column: Column) -> str:

@@ -17,7 +17,7 @@ from pipelines.workspace import load_workspace
 from tests.warehouse.small_shop import CATALOG, SmallShop, open_shop
 from warehouse.settings import Home, Settings
 
-BASE = {"events", "identities", "profiles", "aggregates", "online_snapshot", "analytics_db"}
+BASE = {"events", "identities", "tiles", "profiles", "aggregates", "online_snapshot", "analytics_db"}
 
 
 def loaded(settings: Settings) -> Definitions:

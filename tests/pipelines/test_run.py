@@ -24,7 +24,7 @@ from tests.warehouse.small_shop import CATALOG, SmallShop, event, open_shop
 from warehouse.database import connect
 from warehouse.exceptions import RefreshError
 
-ALL_ASSETS = 6 + len(CATALOG.traits) + len(CATALOG.segments) + len(CATALOG.exports)
+ALL_ASSETS = 7 + len(CATALOG.traits) + len(CATALOG.segments) + len(CATALOG.exports)
 CHECKS = 3
 
 
@@ -256,7 +256,7 @@ def test_interrupted_refresh_ends_at_once(shop: SmallShop) -> None:
 
 def test_changed_definitions_need_a_whole_refresh(shop: SmallShop) -> None:
     """A part cannot continue a refresh of other definitions: it says so instead of mixing versions."""
-    refresh(shop.settings, ["events", "identities", "profiles", "aggregates"])
+    refresh(shop.settings, ["events", "identities", "tiles", "profiles", "aggregates"])
     shop.define(replace(CATALOG, traits=(*CATALOG.traits, Trait("visits", "events.visit.count"))))
     with pytest.raises(RefreshError, match="version 1 of the definitions, and 2 is loaded: refresh everything"):
         refresh(shop.settings, ["traits/visits"])
@@ -269,7 +269,7 @@ def test_nothing_landed_and_nothing_defined(tmp_path: Path) -> None:
         report = refresh(shop.settings)
     finally:
         embedded.stop(shop.home.valkey)
-    assert (6, ()) == (len(report.assets), report.failed_checks)
+    assert (7, ()) == (len(report.assets), report.failed_checks)
     assert [(0, 0)] == published(shop, "SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM traits)")
 
 

@@ -11,6 +11,7 @@ from warehouse.database import Connection
 from warehouse.identities import update_identities
 from warehouse.profiles import build_profiles
 from warehouse.refresh import Refresh, begin_refresh, finish_refresh
+from warehouse.tiles import update_tiles
 from warehouse.values import build_values
 
 
@@ -30,7 +31,14 @@ class Bench:
         return refresh
 
     def build_base(self, checked: CheckedCatalog, refresh: Refresh) -> None:
-        """Profiles and aggregates."""
+        """Tiles, profiles and aggregates."""
+        update_tiles(
+            self.connection,
+            checked,
+            refresh,
+            self.shop.registry.files(self.shop.project.key, refresh.cut),
+            self.shop.home.lake,
+        )
         build_profiles(self.connection, checked, refresh)
         build_aggregates(self.connection, checked, refresh)
 
