@@ -13,6 +13,7 @@ from dsl.sql.duckdb_tiles import TileBase
 from warehouse.columns import count
 from warehouse.database import Connection, transaction
 from warehouse.events_view import events_view_sql
+from warehouse.exceptions import RefreshError
 from warehouse.records import LakeFile
 from warehouse.refresh import Refresh
 
@@ -123,12 +124,16 @@ def _fold(connection: Connection, checked: CheckedCatalog, members: Sequence[Til
     bases = list({tile_base.base.key: tile_base.base for tile_base in members}.values())
     stretch = duckdb_tiles.stretch_sql(bases, checked, "stretch_events", lo, hi)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE stretch AS {stretch}")
-    connection.execute("CREATE OR REPLACE TEMP TABLE folded AS FROM tiles LIMIT 0")
-    connection.execute(f"INSERT INTO folded BY NAME {duckdb_tiles.fold_sql(members, bases, 'stretch')}")
-    if lo == 0:
-        connection.execute("INSERT INTO tiles FROM folded")
-    else:
-        connection.execute(duckdb_tiles.merge_sql("folded"))
+    # Every column of `tiles` has to be there; a table made empty and filled in the same transaction is read as empty by
+    # DuckDB 2.0.0 when it is inserted elsewhere.
+    folded = duckdb_tiles.fold_sql(members, bases, "stretch")
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE folded AS (SELECT * FROM tiles LIMIT 0) UNION ALL BY NAME {folded}"
+    )
+    write = "INSERT INTO tiles FROM folded" if lo == 0 else duckdb_tiles.merge_sql("folded")
+    written, made = count(connection, write), count(connection, "SELECT count(*) FROM folded")
+    if written != made:
+        raise RefreshError(f"{made} tiles were folded and {written} written: nothing has changed; this is a bug")
     events = count(connection, "SELECT count(*) FROM stretch")
     connection.execute("DROP TABLE stretch; DROP TABLE folded")
     return events
