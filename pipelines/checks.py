@@ -1,10 +1,13 @@
 """Asset checks: cheap ones in SQL, and one suite of Great Expectations."""
 
+from dataclasses import asdict
+
 from dagster import AssetCheckResult, AssetChecksDefinition, asset_check
 
 from pipelines.assets import POOL
 from pipelines.naming import asset_key
 from pipelines.workspace import Workspace
+from warehouse.audit import audit_aggregates
 from warehouse.columns import count
 from warehouse.database import connect
 from warehouse.refresh import use_project
@@ -18,7 +21,12 @@ WHERE traits.profile_id IS NULL OR aggregates.profile_id IS NULL
 
 def all_checks(workspace: Workspace) -> list[AssetChecksDefinition]:
     """Every check of the project."""
-    return [_event_ids_unique(workspace), _profiles_expected(workspace), _profiles_complete(workspace)]
+    return [
+        _event_ids_unique(workspace),
+        _profiles_expected(workspace),
+        _aggregates_as_counted(workspace),
+        _profiles_complete(workspace),
+    ]
 
 
 def _event_ids_unique(workspace: Workspace) -> AssetChecksDefinition:
@@ -44,6 +52,19 @@ def _profiles_expected(workspace: Workspace) -> AssetChecksDefinition:
         return AssetCheckResult(passed=validation.passed, metadata={"failed": list(validation.failed)})
 
     return profiles_expected
+
+
+def _aggregates_as_counted(workspace: Workspace) -> AssetChecksDefinition:
+    @asset_check(asset=asset_key(workspace.settings.project, "aggregates"), pool=POOL)
+    def aggregates_as_counted() -> AssetCheckResult:
+        """Every hundredth profile, counted again from its events, has the same aggregates; others at each refresh."""
+        with workspace.warehouse() as connection:
+            audit = audit_aggregates(connection, workspace.checked, workspace.current(connection))
+        metadata = {"profiles": audit.profiles, "values": audit.values, "mismatches": audit.mismatches}
+        differences = [asdict(difference) for difference in audit.differences]
+        return AssetCheckResult(passed=audit.mismatches == 0, metadata={**metadata, "differences": differences})
+
+    return aggregates_as_counted
 
 
 def _profiles_complete(workspace: Workspace) -> AssetChecksDefinition:

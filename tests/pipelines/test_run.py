@@ -25,7 +25,7 @@ from warehouse.database import connect
 from warehouse.exceptions import RefreshError
 
 ALL_ASSETS = 7 + len(CATALOG.traits) + len(CATALOG.segments) + len(CATALOG.exports)
-CHECKS = 3
+CHECKS = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ from dsl.recount import count_again
 from dsl.sql import duckdb_tiles
 from tests.dsl.tiled_world import CHECKED, ZONE, world
 from tests.warehouse.bench import Bench
-from tests.warehouse.small_shop import event, open_shop
+from tests.warehouse.small_shop import CATALOG, event, open_shop
 from warehouse.attributes import json_text
+from warehouse.audit import Audit, Difference, audit_aggregates
 from warehouse.database import connect
 from warehouse.landing import land
 from warehouse.refresh import Refresh
@@ -159,3 +160,19 @@ def test_only_profiles_that_something_happened_to_are_read(bench: Bench) -> None
     assert {"abe": 1, "ann": 0, "bob": 99} == {
         k: v for k, v in bench.by_user("aggregates", "purchase_count_7d").items() if k < "c"
     }
+
+
+def test_the_audit_finds_what_is_wrong(bench: Bench) -> None:
+    """A sample counted again from the events agrees; a row that was changed is found, and said with both values."""
+    checked = check_catalog(CATALOG)
+    refresh = bench.run(checked)
+    assert Audit(5, 30, 0, ()) == audit_aggregates(bench.connection, checked, refresh, one_in=1)
+    sizes = {audit_aggregates(bench.connection, checked, replace(refresh, refresh_id=n), 3).profiles for n in range(9)}
+    assert len(sizes) > 1
+    bench.connection.execute("UPDATE aggregates SET purchase_count = 9 WHERE profile_id = ?", [profile_id("user:ann")])
+    found = audit_aggregates(bench.connection, checked, refresh, one_in=1)
+    assert (1, (Difference(profile_id("user:ann"), "purchase_count", "9", "3"),)) == (
+        found.mismatches,
+        found.differences,
+    )
+    assert 5 == len(bench.rows("FROM profiles"))
