@@ -219,6 +219,21 @@ def fmt(
 
 
 @app.command()
+def complete(
+    text: Annotated[str, typer.Argument(help="The beginning of an expression.")],
+    at: Annotated[int | None, typer.Option(help="Where the cursor is, in characters; at the end without it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What may stand next: names of your events, attributes and definitions, functions, aggregates, windows.
+
+    Example: `tinycdp complete 'events.purchase.su'`
+    """
+    from tinycdp.expressions import run_complete
+
+    run_complete(Settings.read(), Output(as_json), text, at)
+
+
+@app.command()
 def segments(as_json: AsJson = False) -> None:
     """Sizes of all segments at the last refresh.
 

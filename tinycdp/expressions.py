@@ -122,6 +122,26 @@ def run_fmt(output: Output, expressions: list[str]) -> None:
         output.lines(text)
 
 
+def run_complete(settings: Settings, output: Output, text: str, at: int | None) -> None:
+    """What may stand next in an expression."""
+    from dsl.completion import complete
+
+    cursor = len(text) if at is None else at
+    if not 0 <= cursor <= len(text):
+        raise WrongUse(f"--at: the cursor is between 0 and {len(text)}, {cursor} is not")
+    checked, observed = check_catalog(Catalog()), None
+    if settings.home.registry.exists():
+        workspace = Workspace(settings)
+        with workspace.registry() as registry:
+            workspace.ensure_project(registry)
+            checked, observed = workspace.checked(registry)[1], workspace.observed()
+    found = complete(text, cursor, checked, observed)
+    output.result(
+        {"completions": [{"text": c.text, "kind": c.kind, "start": c.start, "detail": c.detail} for c in found]}
+    )
+    output.table("", ("text", "kind", "detail"), [(c.text, c.kind, c.detail) for c in found])
+
+
 def as_json(value: Value, value_type: Type) -> object:
     """A value for machines: numbers as JSON numbers, whole ones without a point; instants as text."""
     match value:
