@@ -78,7 +78,7 @@ def _choose(connection: Connection, checked: CheckedCatalog, refresh: Refresh) -
     """Whether what is there can be gone on from; `asked` then holds the profiles that are read again."""
     connection.execute(_CREATE_OF)
     found = connection.execute("SELECT cut, t_ms, columns FROM aggregates_of").fetchall()
-    if not found or not column_names(connection, "aggregates"):
+    if not found or "due_ms" not in column_names(connection, "aggregates"):
         return False
     ((cut, t_ms, columns),) = found
     if columns != _columns(checked) or t_ms > refresh.t_ms or cut > refresh.cut:

@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS tile_bases (
     base_id INTEGER NOT NULL, key VARCHAR NOT NULL, grain_ms BIGINT NOT NULL, covered_seq BIGINT NOT NULL
 )
 """
-_STRETCH_EVENTS = 4_000_000
+_STRETCH_EVENTS = 20_000_000
 """Events that are folded at a time: their columns are in memory."""
 
 
