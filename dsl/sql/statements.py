@@ -1,9 +1,10 @@
-"""Whole statements: every aggregate of a catalog in one pass per event, every trait and segment in one more."""
+"""Whole statements: every aggregate of a catalog from few passes, every trait and segment; or both at once."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from sqlglot import exp
+from sqlglot.generator import Generator
 
 from dsl import typed
 from dsl.aggregates import AGGREGATES
@@ -13,40 +14,23 @@ from dsl.check import (
     CheckedValue,
     aggregate_uses,
     check_expression,
+    walk,
 )
-from dsl.columns import SENT, column_name
 from dsl.numbers import MICROS
 from dsl.sql.duckdb import DuckDB
-from dsl.sql.lower import Lowered, Lowering, column, integer
+from dsl.sql.lower import Lowered, Lowering, column
+from dsl.sql.passes import Moment, plan_passes, unused
+from dsl.sql.scans import pass_queries
 from dsl.sql.steps import Steps, by_level, levels, referred
-from dsl.types import Type
 
-_TRACKED = "events.kind IN ('track', 'page', 'screen')"
-_NAMED = "events.kind IN ('track', 'page', 'screen', 'system')"
-_FARTHEST_OFFSET_MS = 14 * 3_600_000
-"""No zone is further ahead of UTC: a local day begins at most this long before the UTC day of its number."""
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When and on what knowledge a statement answers.
-
-    Attributes:
-        t_ms: the instant of the question; events with `ts_ms < t_ms` count.
-        cut: events with `seq <= cut` count.
-        today: number of the local day of `t_ms` in the project's zone, days since 1970-01-01.
-    """
-
-    t_ms: int
-    cut: int
-    today: int
+_BY_PROFILE = "by_profile"
 
 
 def aggregates_sql(checked: CheckedCatalog, t_ms: int, cut: int, today: int) -> str:
     """The statement that gives every base aggregate of the catalog.
 
-    Grain: one row per row of `profiles`. Reads `events`, `identities`, `profiles`. Each event name is read once,
-    from the oldest instant that any of its windows needs.
+    Grain: one row per row of `profiles`. Reads `events`, `identities`, `profiles`. What is scanned how often, and from
+    which instant on, `dsl.sql.passes` says.
     """
     return _pretty(_aggregates_query(list(checked.aggregates.values()), checked, Moment(t_ms, cut, today)))
 
@@ -67,22 +51,18 @@ def expression_sql(text: str, checked: CheckedCatalog, t_ms: int, cut: int, toda
     """
     value = check_expression(text, checked)
     # A trait may be called `value` as well.
-    key = _unused(value.key, set(checked.values))
+    key = unused(value.key, set(checked.values))
     values = {**checked.values, key: value}
-    alone = replace(checked, values=values)
-    needed = [values[name].node for name in _with_ancestors(alone, [key])]
-    uses = list(aggregate_uses(needed, checked.aggregates).values())
-    alone = replace(alone, aggregates={use.key: use for use in uses})
-    moment = Moment(t_ms, cut, today)
-    query = _values_query(alone, {key: value.key}, moment)
-    # The aggregates come first: what follows reads them by that name.
-    inner = _aggregates_query(uses, alone, moment)
-    passes, outer = inner.ctes, query.ctes
-    inner.set("with_", None)
-    query.set("with_", None)
-    for cte in [*passes, _cte("aggregates", inner), *outer]:
-        query = query.with_(cte.alias, as_=cte.this, copy=False)
-    return _pretty(query)
+    return _pretty(_whole_query(replace(checked, values=values), {key: value.key}, Moment(t_ms, cut, today)))
+
+
+def catalog_sql(checked: CheckedCatalog, t_ms: int, cut: int, today: int) -> str:
+    """Every trait and segment of the catalog straight from the events, as one statement.
+
+    Grain: one row per row of `profiles`. Columns: `profile_id`, then the keys in the order of the catalog, in analysts'
+    types. Reads `events`, `identities`, `profiles`.
+    """
+    return _pretty(_whole_query(checked, {key: key for key in checked.order}, Moment(t_ms, cut, today)))
 
 
 def ranks_sql(checked: CheckedCatalog, t_ms: int, cut: int, today: int) -> str:
@@ -111,124 +91,58 @@ def is_whole(node: typed.Node, checked: CheckedCatalog) -> bool:
     return isinstance(node, typed.Age)
 
 
-# -- aggregates ------------------------------------------------------------------------------------------------------
-
-
-def _aggregates_query(uses: list[AggregateUse], checked: CheckedCatalog, moment: Moment) -> exp.Select:
-    engine = DuckDB()
-    groups: dict[tuple[str, str], list[AggregateUse]] = {}
-    for use in uses:
-        groups.setdefault((use.aggregate.scope, use.aggregate.event), []).append(use)
-    query = exp.select(column("profile_id", "profiles")).from_("profiles")
-    names: set[str] = set()
-    for (scope, event), members in groups.items():
-        if scope == "outside":
-            continue
-        name = _unused(f"{_slug(event)}_events" if scope == "named" else "any_events", names)
-        for cte in _event_pass(name, members, checked, moment, engine):
-            query = query.with_(cte.alias, as_=cte.this, copy=False)
-        query = query.join(exp.to_table(name), using="profile_id", join_type="left", copy=False)
-        for use in members:
-            value = engine.finished(use.aggregate, column(use.column, name), moment.today)
-            query = query.select(_commented(value, use.column, use.text), copy=False)
-    for use in groups.get(("outside", ""), []):
-        seen = {"first_at": "first_seen_ms", "last_at": "last_seen_ms"}[use.aggregate.function]
-        query = query.select(_commented(column(seen, "profiles"), use.column, use.text), copy=False)
+def _whole_query(checked: CheckedCatalog, shown: Mapping[str, str], moment: Moment) -> exp.Select:
+    """Values straight from the events: what they need of the aggregates, then they themselves."""
+    needed = [checked.values[key].node for key in _with_ancestors(checked, list(shown))]
+    uses = list(aggregate_uses(needed, checked.aggregates).values())
+    query = _values_query(replace(checked, aggregates={use.key: use for use in uses}), shown, moment)
+    # The aggregates come first: what follows reads them by that name.
+    inner = _aggregates_query(uses, checked, moment)
+    passes, outer = inner.ctes, query.ctes
+    inner.set("with_", None)
+    query.set("with_", None)
+    for cte in [*passes, _cte("aggregates", inner), *outer]:
+        query.with_(cte.alias, as_=cte.this, copy=False)
     return query
 
 
-def _event_pass(
-    name: str, uses: list[AggregateUse], checked: CheckedCatalog, moment: Moment, engine: DuckDB
-) -> list[exp.CTE]:
-    """One pass over the events of one name: every aggregate of it, by profile; before it the steps of its filters."""
-    steps = Steps(lambda number: f"filter__step_{number}")
-    uses = [replace(use, aggregate=_with_steps(use.aggregate, steps)) for use in uses]
-    lowering = Lowering(checked, moment.t_ms, lambda key: Lowered(column(key, "events")), engine)
-    passes = _filter_steps(name, steps, lowering)
-    query = exp.select(column("profile_id", "identities"))
-    query = query.from_(f"{passes[-1].alias} AS events" if passes else "events")
-    query = query.join("identities", using="source_id")
-    query = query.where(*_known_events(uses, moment), dialect=engine.name)
+# -- aggregates ------------------------------------------------------------------------------------------------------
+
+
+def _aggregates_query(uses: Sequence[AggregateUse], checked: CheckedCatalog, moment: Moment) -> exp.Select:
+    """Passes over the events by source, what they collected by profile, and the values of every profile."""
+    engine = DuckDB()
+    profile = column("profile_id", "identities")
+    merged = exp.select(profile).from_("identities", copy=False)
+    merged.where(exp.Var(this=_valid_at(moment.cut)), copy=False).group_by(profile.copy(), copy=False)
+    query = exp.select(column("profile_id", "profiles")).from_("profiles", copy=False)
+    for planned in plan_passes(uses, moment):
+        for name, cte in pass_queries(planned, checked, moment).items():
+            query.with_(name, as_=cte, copy=False)
+        if planned.uses:
+            merged.join(exp.to_table(planned.name), using="source_id", join_type="left", copy=False)
+        for use in planned.uses:
+            value = engine.merged(use.aggregate, column(use.column, planned.name))
+            merged.select(exp.alias_(value, use.column, quoted=False, copy=False), copy=False)
+    if merged.args.get("joins"):
+        query.with_(_BY_PROFILE, as_=merged, copy=False)
+        query.join(exp.to_table(_BY_PROFILE), using="profile_id", join_type="left", copy=False)
     for use in uses:
-        aggregate = use.aggregate
-        start_ms = aggregate.window.start_ms(moment.t_ms) if aggregate.window is not None else None
-        values = _property_columns(aggregate.argument)
-        collected = engine.collected(aggregate, values, _selected(aggregate, lowering, moment), start_ms)
-        query = query.select(exp.alias_(collected, use.column, quoted=False), copy=False)
-    return [*passes, _cte(name, query.group_by(column("profile_id", "identities")))]
+        query.select(_commented(_finished(use, moment, engine), use.column, use.text), copy=False)
+    return query
 
 
-def _property_columns(argument: typed.Field | None) -> dict[Type, exp.Expr]:
-    """The typed columns of a property by their type: the one of its own, or all when any type will do."""
-    if argument is None:
-        return {}
-    types = SENT if argument.type == "unknown" else (argument.type,)
-    return {name: column(column_name(argument.root, argument.steps, name), "events") for name in types}
+def _finished(use: AggregateUse, moment: Moment, engine: DuckDB) -> exp.Expr:
+    if use.aggregate.scope == "outside":
+        seen = {"first_at": "first_seen_ms", "last_at": "last_seen_ms"}
+        return column(seen[use.aggregate.function], "profiles")
+    return engine.finished(use.aggregate, column(use.column, _BY_PROFILE), moment.today)
 
 
-def _with_steps(aggregate: typed.BaseAggregate, steps: Steps) -> typed.BaseAggregate:
-    return aggregate if aggregate.filter is None else replace(aggregate, filter=steps.take_apart(aggregate.filter))
-
-
-def _filter_steps(name: str, steps: Steps, lowering: Lowering) -> list[exp.CTE]:
-    """The events with the columns of the steps, a level of them at a time."""
-    values = {step.key: step for step in steps.steps}
-    passes: list[exp.CTE] = []
-    for number, keys in by_level(levels(values, values)):
-        query = exp.select("*").from_(f"{passes[-1].alias} AS events" if passes else "events")
-        for key in keys:
-            query = query.select(exp.alias_(lowering.value(values[key].node).sql, key), copy=False)
-        passes.append(_cte(f"{name}_step_{number}", query))
-    return passes
-
-
-def _known_events(uses: list[AggregateUse], moment: Moment) -> list[str | exp.Expr]:
-    """The events, and the identities of their sources, that any of the aggregates may count."""
-    scope, event = uses[0].aggregate.scope, uses[0].aggregate.event
-    conditions: list[str | exp.Expr] = []
-    if scope == "named":
-        conditions.append(exp.EQ(this=column("name", "events"), expression=exp.Literal.string(event)))
-    conditions += [
-        _NAMED if scope == "named" else _TRACKED,
-        f"events.seq <= {moment.cut}",
-        f"events.ts_ms < {moment.t_ms}",
-        f"identities.valid_from_seq <= {moment.cut}",
-        f"(identities.valid_to_seq IS NULL OR identities.valid_to_seq > {moment.cut})",
-    ]
-    oldest = [_oldest_ms(use.aggregate, moment) for use in uses]
-    bounds = [bound for bound in oldest if bound is not None]
-    if bounds and len(bounds) == len(oldest):
-        conditions.append(f"events.ts_ms >= {min(bounds)}")
-    return conditions
-
-
-def _selected(aggregate: typed.BaseAggregate, lowering: Lowering, moment: Moment) -> exp.Expr | None:
-    """The rows of its event that an aggregate counts; None is all of them."""
-    conditions: list[exp.Expr] = []
-    function = AGGREGATES[aggregate.function]
-    if aggregate.window is not None and function.longest_ms is None:
-        days = aggregate.window.days
-        if function.window == "calendar" and days is not None:
-            # A clock set back over midnight can leave events behind whose date is tomorrow's.
-            first, last = integer(moment.today - (days - 1)), integer(moment.today)
-            conditions.append(exp.Between(this=column("local_day", "events"), low=first, high=last))
-        else:
-            start = integer(aggregate.window.start_ms(moment.t_ms))
-            conditions.append(exp.GTE(this=column("ts_ms", "events"), expression=start))
-    if aggregate.filter is not None:
-        conditions.append(lowering.condition(aggregate.filter))
-    return exp.and_(*conditions) if conditions else None
-
-
-def _oldest_ms(aggregate: typed.BaseAggregate, moment: Moment) -> int | None:
-    """No event before this instant counts; None is whole life."""
-    function = AGGREGATES[aggregate.function]
-    if aggregate.window is None or function.longest_ms is not None:
-        return None
-    days = aggregate.window.days
-    if function.window == "calendar" and days is not None:
-        return (moment.today - (days - 1)) * 86_400_000 - _FARTHEST_OFFSET_MS
-    return aggregate.window.start_ms(moment.t_ms)
+def _valid_at(cut: int) -> str:
+    return (
+        f"identities.valid_from_seq <= {cut} AND (identities.valid_to_seq IS NULL OR identities.valid_to_seq > {cut})"
+    )
 
 
 # -- traits and segments ---------------------------------------------------------------------------------------------
@@ -252,34 +166,39 @@ def _values_query(
         return Lowered(column(key, f"values_{level[key]}"), is_whole(staged[key].node, stages))
 
     lowering = Lowering(stages, moment.t_ms, reference, engine)
-    query = exp.select(column("profile_id", "profiles")).from_("profiles")
+    query = _profiles(level.values())
     for number, members in by_level(level):
-        inner = exp.select(column("profile_id", "profiles")).from_("profiles")
+        inner = _profiles(_levels_read([staged[key].node for key in members], level))
         for key in members:
             value = staged[key]
             lowered = lowering.condition(value.node) if value.kind == "segment" else lowering.value(value.node).sql
-            inner = inner.select(_commented(lowered, key, value.text), copy=False)
-        query = query.with_(f"values_{number}", as_=_joined(inner), copy=False)
+            inner.select(_commented(lowered, key, value.text), copy=False)
+        query.with_(f"values_{number}", as_=inner, copy=False)
     for key, name in shown.items():
         value = staged[key]
         result = reference(key).sql
         if presented:
             result = engine.presented(result, value.type, is_whole(value.node, stages))
-        query = query.select(exp.alias_(result, name), copy=False)
-    return _joined(query)
-
-
-def _joined(query: exp.Select) -> exp.Select:
-    """`query` from `profiles`, joined with every other table that its columns come from."""
-    tables = (found.table for selected in query.expressions for found in selected.find_all(exp.Column))
-    for table in sorted(set(tables) - {"profiles"}, key=_level_number):
-        query = query.join(exp.to_table(table), using="profile_id", copy=False)
+        query.select(exp.alias_(result, name, copy=False), copy=False)
     return query
 
 
-def _level_number(table: str) -> int:
-    """`aggregates` first, then the levels in their order."""
-    return int(table.removeprefix("values_")) if table.startswith("values_") else 0
+def _profiles(read: Iterable[int]) -> exp.Select:
+    """`profile_id` from `profiles`, joined with the levels that are read; level 0 is the table `aggregates`."""
+    query = exp.select(column("profile_id", "profiles")).from_("profiles", copy=False)
+    for number in sorted(set(read)):
+        table = exp.to_table(f"values_{number}" if number else "aggregates")
+        query.join(table, using="profile_id", copy=False)
+    return query
+
+
+def _levels_read(nodes: Iterable[typed.Node], level: Mapping[str, int]) -> Iterator[int]:
+    for node in nodes:
+        for part in walk(node):
+            if isinstance(part, typed.AggregateValue):
+                yield 0
+            elif isinstance(part, typed.Reference):
+                yield level[part.key]
 
 
 def _staged(checked: CheckedCatalog, keys: Sequence[str]) -> tuple[dict[str, CheckedValue], list[str]]:
@@ -318,7 +237,7 @@ def _with_ancestors(checked: CheckedCatalog, keys: Sequence[str]) -> list[str]:
 
 
 def _commented(value: exp.Expr, name: str, text: str) -> exp.Expr:
-    alias = exp.alias_(value, name)
+    alias = exp.alias_(value, name, copy=False)
     alias.add_comments([text.replace("*/", "* /")])
     return alias
 
@@ -327,17 +246,9 @@ def _cte(name: str, query: exp.Select) -> exp.CTE:
     return exp.CTE(this=query, alias=exp.TableAlias(this=exp.to_identifier(name)))
 
 
-def _slug(event: str) -> str:
-    text = "".join(c if c.isascii() and c.isalnum() else "_" for c in event).lower()
-    return f"event_{text}" if not text or text[0].isdigit() else text
-
-
-def _unused(name: str, names: set[str]) -> str:
-    while name in names:
-        name += "_"
-    names.add(name)
-    return name
-
-
 def _pretty(query: exp.Select) -> str:
-    return query.sql(dialect=DuckDB.name, pretty=True)
+    # A line end in a name or a string is none of the statement: the printer must not indent after it.
+    for verbatim in query.find_all(exp.Var):
+        if "\n" in verbatim.name:
+            verbatim.set("this", verbatim.name.replace("\n", Generator.SENTINEL_LINE_BREAK))
+    return query.sql(dialect=DuckDB.name, pretty=True, copy=False)

@@ -1,154 +1,163 @@
-"""The engines side by side: the oracle, SQL on DuckDB, the evaluator over a state counted again from raw events."""
+"""The engines side by side: the oracle, SQL over tables, and the evaluator over two ways to a state."""
 
-from decimal import Decimal
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
 
 from dsl.catalog import Catalog
 from dsl.check import CheckedCatalog, check_catalog
 from dsl.evaluate import Evaluation
-from dsl.event import Event
-from dsl.folds import tag
 from dsl.numbers import LARGEST, SMALLEST
-from dsl.recount import attributes_of, count_again
-from dsl.sql import aggregates_sql, values_sql
+from dsl.recount import count_again
+from dsl.sql import aggregates_sql, expression_sql, ranks_sql, values_sql
 from dsl.state import State, Value
 from dsl.types import Type
-from tests.differential.worlds import ZONE, World
+from tests.differential.tables import load, of_table
+from tests.differential.worlds import World, document
+from tests.oracle import values as oracle_values
 from tests.oracle.evaluate import Evaluator
-from tests.oracle.values import Number, Timestamp, load_json
-from warehouse.database import Connection, connect
+from warehouse.database import Connection
 
-TYPED = (("n_", "BIGINT"), ("s_", "VARCHAR"), ("b_", "BOOLEAN"))
-NAMES = ("n", "s", "b", "x")
-
-
-def typed_row(values: Any) -> list[object]:
-    """The typed columns of a JSON object, for each name in `NAMES`: number, string, boolean."""
-    row: list[object] = []
-    for name in NAMES:
-        value = values.get(name)
-        row.append(value if isinstance(value, int) and not isinstance(value, bool) else None)
-        row.append(value if isinstance(value, str) else None)
-        row.append(value if isinstance(value, bool) else None)
-    return row
-
-
-def tables(world: World) -> Connection:
-    """The tables that compiled SQL reads, with the events of a world."""
-    connection = connect(threads=1)
-    columns = ", ".join(f"{prefix}{name} {kind}" for name in NAMES for prefix, kind in TYPED)
-    marks = ", ".join("?" * 3 * len(NAMES))
-    connection.execute(
-        "CREATE TABLE events (event_id VARCHAR, seq BIGINT, kind VARCHAR, name VARCHAR, source_id VARCHAR, "
-        f"ts_ms BIGINT, local_day INTEGER, properties VARCHAR, {columns})"
-    )
-    connection.execute(
-        "CREATE TABLE identities (source_id VARCHAR, profile_id VARCHAR, valid_from_seq BIGINT, valid_to_seq BIGINT)"
-    )
-    connection.execute(
-        "CREATE TABLE profiles (profile_id VARCHAR, first_seen_ms BIGINT, last_seen_ms BIGINT, attributes VARCHAR, "
-        f"{columns})"
-    )
-    rows = [
-        [e.event_id, e.seq, e.kind, e.name, e.source_id, e.ts_ms, e.local_day, raw["json"], *typed_row(e.properties)]
-        for e, raw in zip(world.events, world.raw, strict=True)
-    ]
-    if rows:
-        connection.executemany(f"INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, {marks})", rows)
-    for profile, events in by_profile(world).items():
-        connection.execute("INSERT INTO identities VALUES (?, ?, 0, NULL)", [profile, profile])
-        seen = [e.ts_ms for e in events if known(e, world) and e.kind != "system"]
-        if seen:
-            attributes = attributes_of([e for e in events if known(e, world)])
-            row = [profile, min(seen), max(seen), "{}", *typed_row(attributes)]
-            connection.execute(f"INSERT INTO profiles VALUES (?, ?, ?, ?, {marks})", row)
-    return connection
-
-
-def known(event: Event, world: World) -> bool:
-    """Whether the event counts at the world's `(t, cut)`."""
-    return event.seq <= world.cut and event.ts_ms < world.t_ms
-
-
-def by_profile(world: World) -> dict[str, list[Event]]:
-    """Events of each profile: every source is one here."""
-    found: dict[str, list[Event]] = {}
-    for event in world.events:
-        found.setdefault(event.source_id, []).append(event)
-    return found
+Values = dict[str, dict[str, Value]]
+"""Numbers in micro-units, instants in milliseconds: by definition, by profile."""
 
 
 class Engines:
-    """All engines over one world and one catalog."""
+    """One question put to every engine: the definitions of a catalog over a world."""
 
     def __init__(self, world: World, catalog: Catalog) -> None:
         self.world = world
+        self.catalog = catalog
         self.checked: CheckedCatalog = check_catalog(catalog)
-        declared = {trait.key: trait.type for trait in catalog.traits}
-        definitions = {key: (v.kind, v.text, declared.get(key)) for key, v in self.checked.values.items()}
-        raw = [{**event, "properties": load_json(event["json"])} for event in world.raw]
-        self.oracle = Evaluator(raw, definitions, world.t_ms, world.cut, ZONE.name)
-        self.profiles = self.oracle.universe()
 
-    def by_sql(self) -> dict[str, dict[str, object]]:
-        """Values of every definition as the tables hold them: profile -> key -> value."""
-        world, keys = self.world, list(self.checked.values)
-        today = ZONE.day(world.t_ms)
-        with tables(world) as connection:
-            for column in (*self.checked.attribute_columns, *self.checked.property_columns):
-                assert column[2:] in NAMES
-            statement = aggregates_sql(self.checked, world.t_ms, world.cut, today)
-            connection.execute(f"CREATE TABLE aggregates AS {statement}")
-            rows = connection.execute(values_sql(self.checked, keys, world.t_ms, world.cut, today)).fetchall()
-            self.stored = self._stored(connection)
-        return {row[0]: dict(zip(keys, row[1:], strict=True)) for row in rows}
+    @cached_property
+    def oracle(self) -> Evaluator:
+        """The oracle, with every definition as it was written and every type as it was declared."""
+        catalog = self.checked.catalog  # its features have become traits
+        definitions: dict[str, tuple[str, str, str | None]] = {}
+        definitions |= {trait.key: ("trait", trait.expression, trait.type) for trait in catalog.traits}
+        definitions |= {segment.key: ("segment", segment.expression, None) for segment in catalog.segments}
+        declared = {f"profile.{path}": str(kind) for path, kind in catalog.attributes.items()}
+        for event in catalog.events:
+            declared |= {f"events.{event.name}.{path}": str(kind) for path, kind in event.properties.items()}
+        return self.world.oracle(definitions, declared)
 
-    def _stored(self, connection: Connection) -> dict[str, State]:
-        """States as they are read from the table of aggregates for publication."""
+    @cached_property
+    def profiles(self) -> list[str]:
+        """The universe, by the oracle."""
+        return self.oracle.universe()
+
+    def expected(self, texts: Mapping[str, str] | None = None) -> Values:
+        """The oracle's answers, to the definitions as they were written or to other texts of theirs."""
+        oracle = self.oracle
+        if texts is not None:
+            written = oracle.definitions.items()
+            definitions = {key: (kind, texts[key], declared) for key, (kind, _, declared) in written}
+            oracle = self.world.oracle(definitions, oracle.declared)
+        return {
+            profile: {
+                key: from_oracle(oracle.value(f'{value.kind}("{key}")', profile), value.type)
+                for key, value in self.checked.values.items()
+            }
+            for profile in self.profiles
+        }
+
+    def expected_alone(self, text: str, value_type: Type) -> dict[str, Value]:
+        """The oracle's answers to one expression, by profile."""
+        return {profile: from_oracle(self.oracle.value(text, profile), value_type) for profile in self.profiles}
+
+    # -- SQL ---------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def connection(self) -> Connection:
+        """The tables; `aggregates` and `ranks` are the results of the compiled statements."""
+        connection = load(self.world, self.checked, self.profiles)
+        connection.execute(f"CREATE TABLE aggregates AS {aggregates_sql(self.checked, *self.moment)}")
+        connection.execute(f"CREATE TABLE ranks AS {ranks_sql(self.checked, *self.moment)}")
+        return connection
+
+    @property
+    def moment(self) -> tuple[int, int, int]:
+        """`t_ms`, cut, and the local day of `t_ms`."""
+        return self.world.t_ms, self.world.cut, self.world.zone.day(self.world.t_ms)
+
+    def tables(self) -> Values:
+        """The answers of the compiled SQL, of lists the texts of their items."""
+        values = self.checked.values
+        statement = values_sql(self.checked, list(values), *self.moment)
+        rows = self.connection.execute(statement).fetchall()
+        return {
+            profile: {key: of_table(found, values[key].type) for key, found in zip(values, row, strict=True)}
+            for profile, *row in rows
+        }
+
+    def alone(self, text: str, value_type: Type = "number") -> dict[str, Value]:
+        """The answers of the SQL of one expression, straight from the events, by profile."""
+        rows = self.connection.execute(expression_sql(text, self.checked, *self.moment)).fetchall()
+        return {profile: of_table(value, value_type) for profile, value in rows}
+
+    # -- the evaluator -----------------------------------------------------------------------------------------------
+
+    def states(self) -> dict[str, State]:
+        """The state of each profile, from the tables `aggregates` and `ranks`."""
         uses = list(self.checked.aggregates.values())
         columns = "".join(f', "{use.column}"' for use in uses)
-        events = by_profile(self.world)
+        ranks = self._ranks
         states = {}
-        for profile, *values in connection.execute(f"SELECT profile_id{columns} FROM aggregates").fetchall():
-            attributes = attributes_of([e for e in events[profile] if known(e, self.world)])
+        for profile, *values in self.connection.execute(f"SELECT profile_id{columns} FROM aggregates").fetchall():
             aggregates = {use.key: use.state_value(value) for use, value in zip(uses, values, strict=True)}
-            states[profile] = State(profile, self.world.t_ms, self.world.cut, attributes, aggregates)
+            attributes = self.world.attributes(profile)
+            known = {**aggregates, **ranks[profile]}
+            states[profile] = State(profile, self.world.t_ms, self.world.cut, attributes, known)
         return states
 
-    def recounted(self, profile: str) -> State:
-        """The state of a profile from its raw events."""
-        events = by_profile(self.world).get(profile, [])
-        return count_again(profile, events, self.checked, self.world.t_ms, self.world.cut, ZONE)
+    def recounted_state(self, profile: str) -> State:
+        """The state of a profile, counted again from its raw events; its ranks need all profiles, so the tables."""
+        world = self.world
+        state = count_again(profile, world.of_profile(profile), self.checked, world.t_ms, world.cut, world.zone)
+        if not self.checked.ranks:
+            return state
+        return replace(state, aggregates={**state.aggregates, **self._ranks.get(profile, {})})
 
-    def evaluated(self, state: State) -> dict[str, Value]:
-        """Values of every definition by the evaluator."""
-        evaluation = Evaluation(self.checked, state)
+    @cached_property
+    def _ranks(self) -> dict[str, dict[str, Value]]:
+        names = list(self.checked.ranks)
+        columns = "".join(f', "{rank.column}"' for rank in self.checked.ranks.values())
+        rows = self.connection.execute(f"SELECT profile_id{columns} FROM ranks").fetchall()
+        return {profile: dict(zip(names, values, strict=True)) for profile, *values in rows}
+
+    def evaluated(self) -> Values:
+        """The evaluator's answers over the aggregates that are stored."""
+        return {profile: self.of_state(state) for profile, state in self.states().items()}
+
+    def recounted(self) -> Values:
+        """The evaluator's answers over raw events."""
+        return {profile: self.of_state(self.recounted_state(profile)) for profile in self.profiles}
+
+    def of_state(self, state: State) -> dict[str, Value]:
+        """Every definition, evaluated."""
+        evaluation = Evaluation(self.checked, state, document(self.world.request))
         return {key: evaluation.definition(key) for key in self.checked.values}
 
 
-def from_oracle(value: object, value_type: Type) -> Value:
+def from_oracle(value: oracle_values.Value, value_type: Type) -> Value:
     """A value of the oracle as the engines hold it; of another type than the static one it is missing."""
     match value:
-        case Number():
+        case oracle_values.Number():
             return value.micro if value_type == "number" and SMALLEST <= value.micro <= LARGEST else None
-        case Timestamp():
+        case oracle_values.Timestamp():
             return value.ms if value_type == "timestamp" else None
         case bool():
             return value if value_type == "boolean" else None
         case str():
             return value if value_type == "string" else None
         case tuple():
-            return tuple(v.micro if isinstance(v, Number) else v for v in value)
+            return tuple(map(_item, value)) if value_type == "list" else None
     return None
 
 
-def as_presented(value: Value, value_type: Type) -> object:
-    """A value as analysts' tables show it, exact."""
-    match value:
-        case tuple():
-            return [tag(item)[2:] for item in value]
-        case bool() | str() | None:
-            return value
-        case int() if value_type == "number":
-            return Decimal(value).scaleb(-6)
+def _item(value: oracle_values.Value) -> int | str | bool:
+    if isinstance(value, oracle_values.Number):
+        return value.micro
+    assert isinstance(value, str | bool)
     return value

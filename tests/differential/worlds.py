@@ -1,127 +1,154 @@
-"""Random logs whose instants lie at edges, and random expressions over them."""
+"""Worlds: the log of a project as it was sent, the moment of the question, and both readings of it."""
 
 import json
-import random
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from dsl.clock import Zone
-from dsl.event import Event
-from dsl.numbers import read_json
-from dsl.windows import read_window
+from dsl.event import Event, Kind
+from dsl.numbers import read_json, write_number
+from dsl.recount import attributes_of
+from tests.oracle.evaluate import Definitions, Evaluator
+from tests.oracle.values import load_json
 
-ZONE = Zone("America/New_York")
-DAY_MS = 86_400_000
-WINDOWS = ("90s", "100s", "30m", "100m", "24h", "7d", "14d", "30d", "100d", "2w")
-DAY_WINDOWS = ("1d", "2d", "7d", "14d", "2w", "30d")
-GAP_WINDOWS = ("30m", "100m", "24h")
-MOMENTS = (
-    1_514_779_281_000,  # 2018-01-01T04:01:21Z
-    1_489_302_000_123,  # 2017-03-12, an hour before the clocks go forward
-    1_509_861_600_000,  # 2017-11-05, as the clocks go back
-    1_500_000_000_000,
-)
-EXTREMES = ("9223372036854.775807", "-9223372036854.775808", "7000000000000", "1e13")
-NUMBERS = ("0", "1", "-1", "2.5", "0.000001", "-0.0000005", "3", "10", "99.99", *EXTREMES)
-TEXTS = ("", "a", "b", "books", "BOOKS", "é", "日本", "1", "true", "order-17", "2.50", "-3e2", " 1")
+Identity = tuple[str, str, int, int | None]
+"""Source, profile, first `seq` at which the source is of the profile, `seq` from which it is not or None."""
 
 
-@dataclass(slots=True)
+def instant(text: str) -> int:
+    """Epoch milliseconds of `2017-03-12T07:00:00`, UTC."""
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event of the log, its JSON as it was sent."""
+
+    event_id: str
+    seq: int
+    kind: Kind
+    name: str
+    source_id: str
+    ts_ms: int
+    properties: str = "{}"
+    context: str = "{}"
+
+
+@dataclass(frozen=True)
 class World:
-    """Events of a few profiles, the instant and the cut of the question.
+    """Everything that was sent, and the moment of the question.
 
     Attributes:
-        raw: the events as the oracle reads them: JSON with numbers kept as text.
+        identities: without any, each source is a profile of the same name.
+        request: JSON of what the request brought along.
     """
 
+    entries: Sequence[Entry]
     t_ms: int
     cut: int
-    raw: list[dict[str, Any]] = field(default_factory=list)
+    zone: Zone
+    identities: Sequence[Identity] = ()
+    request: str = "{}"
 
-    @property
+    @cached_property
     def events(self) -> list[Event]:
-        """The events as the engines read them."""
-        return [
-            Event(
-                event_id=raw["event_id"],
-                seq=raw["seq"],
-                kind=raw["kind"],
-                name=raw["name"],
-                source_id=raw["source_id"],
-                ts_ms=raw["ts"],
-                local_day=ZONE.day(raw["ts"]),
-                properties=_object(raw["json"]),
-            )
-            for raw in self.raw
+        """The log as the engines know it: ingestion gives no `seq` to a second event of one id."""
+        accepted: dict[str, Entry] = {}
+        for entry in sorted(self.entries, key=lambda entry: entry.seq):
+            accepted.setdefault(entry.event_id, entry)
+        return [_event(entry, self.zone) for entry in accepted.values()]
+
+    @cached_property
+    def owners(self) -> Mapping[str, str]:
+        """The profile of each source as of the cut."""
+        if not self.identities:
+            return {entry.source_id: entry.source_id for entry in self.entries}
+        return {
+            source: profile
+            for source, profile, since, until in self.identities
+            if since <= self.cut and (until is None or until > self.cut)
+        }
+
+    def of_profile(self, profile_id: str) -> list[Event]:
+        """Every event of a profile, known or not."""
+        return [event for event in self.events if self.owners.get(event.source_id) == profile_id]
+
+    def known(self, profile_id: str) -> list[Event]:
+        """The events of a profile with `seq <= cut` and `ts < t`."""
+        return [event for event in self.of_profile(profile_id) if event.seq <= self.cut and event.ts_ms < self.t_ms]
+
+    def attributes(self, profile_id: str) -> Mapping[str, object]:
+        """Attributes of a profile, numbers as micro-units."""
+        return attributes_of(self.known(profile_id))
+
+    def oracle(self, definitions: Definitions, declared: Mapping[str, str]) -> Evaluator:
+        """The oracle over the log as it was sent, its numbers as text.
+
+        Args:
+            declared: what the schemas declare, by path: `events.purchase.due`, `profile.plan`.
+        """
+        raw: list[dict[str, Any]] = [
+            {
+                "event_id": entry.event_id,
+                "seq": entry.seq,
+                "ts": entry.ts_ms,
+                "kind": entry.kind,
+                "name": entry.name,
+                "source_id": entry.source_id,
+                "properties": load_json(entry.properties),
+                "context": load_json(entry.context),
+            }
+            for entry in self.entries
         ]
+        request = load_json(self.request)
+        assert isinstance(request, dict)
+        return Evaluator(
+            raw,
+            definitions,
+            self.t_ms,
+            self.cut,
+            self.zone.name,
+            request,
+            identities=self.owners if self.identities else None,
+            declared=declared,
+        )
 
 
-def _object(text: str) -> dict[str, object]:
+def document(text: str) -> dict[str, object]:
+    """A JSON object as the engines read it: numbers as micro-units."""
     value = read_json(text)
     assert isinstance(value, dict)
     return value
 
 
-def edges(t_ms: int, pick: random.Random) -> int:
-    """An instant at an edge that some window, hop or day has at `t_ms`; sometimes anywhere."""
-    kind = pick.randrange(6)
-    if kind == 0:
-        return t_ms - pick.choice((1, 2, 1_000, 60_000, DAY_MS))
-    if kind == 1:
-        window = read_window(pick.choice(WINDOWS))
-        assert window is not None
-        return window.start_ms(t_ms) + pick.choice((-1, 0, 1, window.hop_ms - 1, window.hop_ms))
-    if kind == 2:
-        return ZONE.start_ms(ZONE.day(t_ms) - pick.randrange(32)) + pick.choice((-1, 0, 1))
-    if kind == 3:
-        return t_ms // 3_600_000 * 3_600_000 - pick.randrange(50) * 3_600_000 + pick.choice((-1, 0, 1))
-    if kind == 4:
-        return t_ms + pick.choice((0, 1, 5_000))
-    return t_ms - pick.randrange(120 * DAY_MS)
+def json_text(value: object) -> str:
+    """JSON of a value whose whole numbers are micro-units.
+
+    >>> json_text({"amount": 2_500_000, "tags": ["a", None]})
+    '{"amount": 2.5, "tags": ["a", null]}'
+    """
+    match value:
+        case Mapping():
+            return "{" + ", ".join(f"{json.dumps(key)}: {json_text(item)}" for key, item in value.items()) + "}"
+        case list() | tuple():
+            return f"[{', '.join(map(json_text, value))}]"
+        case int() if not isinstance(value, bool):
+            return write_number(value)
+    return json.dumps(value)
 
 
-def random_world(seed: int, profiles: int = 5, most: int = 25) -> World:
-    """A world of a few profiles; some have no events, ties and wrong types are common."""
-    pick = random.Random(seed)
-    t_ms = pick.choice(MOMENTS) + pick.choice((-1, 0, 1))
-    count = pick.randrange(profiles * most)
-    world = World(t_ms, cut=max(1, count - pick.randrange(4)))
-    shared = [edges(t_ms, pick) for _ in range(6)]
-    for seq in range(1, count + 1):
-        kind = pick.choices(("track", "page", "identify", "system"), (12, 2, 3, 1))[0]
-        name = pick.choice(("purchase", "purchase", "Feature Used", "visit")) if kind == "track" else kind
-        name = "exposure" if kind == "system" else name
-        # Attributes are declared, so what is written to them is of their type; `x` is of any.
-        text = random_object(pick, usual_share=1.0 if kind == "identify" else 0.85)
-        world.raw.append(
-            {
-                "event_id": f"e{pick.randrange(10**6):06d}-{seq}",
-                "seq": seq,
-                "ts": pick.choice(shared) if pick.random() < 0.3 else edges(t_ms, pick),
-                "kind": kind,
-                "name": name,
-                "source_id": f"user:{pick.randrange(profiles)}",
-                "json": text,
-            }
-        )
-    return world
-
-
-def random_object(pick: random.Random, usual_share: float) -> str:
-    """JSON text of properties: `n` mostly numbers, `s` mostly text, `b` mostly booleans; any may be null or absent."""
-    parts = {}
-    for name, usual in (("n", "number"), ("s", "text"), ("b", "boolean"), ("x", "any")):
-        if pick.random() < 0.15:
-            continue
-        kind = (
-            usual
-            if pick.random() < usual_share and usual != "any"
-            else pick.choice(("number", "text", "boolean", "null"))
-        )
-        parts[name] = {
-            "number": pick.choice(NUMBERS),
-            "text": json.dumps(pick.choice(TEXTS)),
-            "boolean": pick.choice(("true", "false")),
-            "null": "null",
-        }[kind]
-    return "{" + ", ".join(f'"{name}": {value}' for name, value in parts.items()) + "}"
+def _event(entry: Entry, zone: Zone) -> Event:
+    return Event(
+        event_id=entry.event_id,
+        seq=entry.seq,
+        kind=entry.kind,
+        name=entry.name,
+        source_id=entry.source_id,
+        ts_ms=entry.ts_ms,
+        local_day=zone.day(entry.ts_ms),
+        properties=document(entry.properties),
+        context=document(entry.context),
+    )

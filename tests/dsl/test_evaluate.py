@@ -6,7 +6,7 @@ from dsl.catalog import Catalog, Flag, Rule, Segment, Trait
 from dsl.check import check_catalog, check_expression
 from dsl.evaluate import evaluate
 from dsl.state import State, Value
-from tests.dsl.engines import Engines
+from tests.differential.engines import Engines
 from tests.dsl.one_profile import T_MS, answer, answers, event, world
 
 LARGEST = 2**63 - 1
@@ -246,7 +246,7 @@ def test_segments_are_true_or_false() -> None:
         segments=(Segment("members", "profile.gone"),),
     )
     expected = {"member": None, "of_trait": True, "of_segment": False, "is_set_segment": True, "members": False}
-    engines = Engines.over(world(), catalog)
+    engines = Engines(world(), catalog)
     assert {"p": expected} == engines.tables() == engines.evaluated()
 
 
@@ -275,6 +275,6 @@ def test_context() -> None:
 def test_expression_alone() -> None:
     """An expression asked by itself refers to definitions, even to one that is called like its column."""
     catalog = Catalog(traits=(Trait("value", "profile.seven", type="number"), Trait("value_", "value * 2")))
-    engines = Engines.over(world(attributes=ATTRIBUTES), catalog)
+    engines = Engines(world(attributes=ATTRIBUTES), catalog)
     assert {"p": 21_000_000} == engines.alone("value + value_")
     assert 7_500_000 == answer("profile.seven + 0.5", world(attributes=ATTRIBUTES))

@@ -8,7 +8,7 @@ from dsl.catalog import Catalog, Segment, Trait
 from dsl.check import CheckedCatalog, check_catalog, check_expression
 from dsl.explain import reasons, show_value
 from dsl.state import State
-from tests.dsl.drawing import instant
+from tests.differential.worlds import instant
 
 T_MS = instant("2017-07-01T12:00:00")
 CATALOG = Catalog(

@@ -11,7 +11,7 @@ from dsl.explain import reasons
 from dsl.parser import parse
 from dsl.printer import print_tree
 from dsl.source import Source
-from tests.dsl.engines import Engines
+from tests.differential.engines import Engines
 from tests.dsl.one_profile import T_MS, answer, event, world
 
 
@@ -60,7 +60,7 @@ def test_expression(shape: str, depth: int) -> None:
     text = of_profile(SHAPES[shape](depth))
     known = world(attributes={"x": 3_000_000})
     truth = answer(text, known)
-    engines = Engines.over(known, Catalog(segments=(Segment("s", text),)))
+    engines = Engines(known, Catalog(segments=(Segment("s", text),)))
     (state,) = engines.states().values()
     assert reasons(engines.checked.values["s"].node, state, engines.checked)
     assert {"p": {"s": truth}} == engines.tables()
@@ -96,6 +96,6 @@ def test_long_chain() -> None:
     assert True is answer(" || ".join(f"profile.x == {number}" for number in range(1_000)), world(attributes={"x": 0}))
     segments = [Segment(f"s{number}", f"profile.x == {number}") for number in range(300)]
     chain = " || ".join(f's{number} || segment("s{number}")' for number in range(300))
-    engines = Engines.over(world(attributes={"x": 299_000_000}), Catalog(segments=(*segments, Segment("any", chain))))
+    engines = Engines(world(attributes={"x": 299_000_000}), Catalog(segments=(*segments, Segment("any", chain))))
     assert engines.tables() == engines.evaluated()
     assert True is engines.evaluated()["p"]["any"]

@@ -1,5 +1,7 @@
 """Warnings: what events never had, what they had otherwise, and what time changes at instants nobody knows."""
 
+from dataclasses import replace
+
 import pytest
 
 from dsl.catalog import Catalog, EventSchema, Flag, Rule, Segment, Trait
@@ -26,16 +28,11 @@ PROPERTY = "the nearest property is `{}` (number)"
 
 def warned(expression: str, catalog: Catalog | None = None, observed: Observed | None = SEEN) -> list[tuple[str, ...]]:
     """Code, the text that is pointed at, and the first help line of each warning of a condition."""
-    catalog = catalog or Catalog()
-    checked = check_catalog(Catalog(**{**_fields(catalog), "segments": (Segment("s", expression),)}), None, observed)
+    checked = check_catalog(replace(catalog or Catalog(), segments=(Segment("s", expression),)), None, observed)
     return [
         (warning.code, expression[warning.span.start : warning.span.end], *warning.help[:1])
         for warning in checked.warnings
     ]
-
-
-def _fields(catalog: Catalog) -> dict[str, object]:
-    return {name: getattr(catalog, name) for name in Catalog.__dataclass_fields__}
 
 
 @pytest.mark.parametrize(

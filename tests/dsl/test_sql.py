@@ -1,4 +1,4 @@
-"""The SQL: golden statements of a small catalog, one pass per event, and names that cannot break out.
+"""The SQL: golden statements of a small catalog, and names that cannot break out.
 
 `golden/shop_aggregates.sql` and `golden/shop_values.sql` are the statements whole.
 """
@@ -6,15 +6,17 @@
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from dsl.catalog import Catalog, Segment, Trait
 from dsl.check import check_catalog
-from dsl.sql import aggregates_sql, expression_sql, values_sql
-from tests.dsl.drawing import instant
-from tests.dsl.engines import Engines, load
+from dsl.sql import aggregates_sql, catalog_sql, expression_sql, values_sql
+from tests.differential.engines import Engines
+from tests.differential.tables import load
+from tests.differential.worlds import instant
 from tests.dsl.one_profile import T_MS, answers, event, world
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -58,17 +60,15 @@ def test_same_text_again() -> None:
     assert aggregates_sql(check_catalog(SHOP), *MOMENT) == aggregates_sql(check_catalog(again), *MOMENT)
 
 
-def test_each_event_is_read_once() -> None:
-    """However many aggregates an event has, there is one pass over it."""
-    windows = ("_1h", "_30d", "_90d", "")
-    names = ("purchase", "app_open", "Feature Used")
-    traits = tuple(
-        Trait(f"t{number}", f'events["{name}"][amount > {number}].count{window}')
-        for number, (name, window) in enumerate((name, window) for name in names for window in windows)
-    )
-    statement = aggregates_sql(check_catalog(Catalog(traits=traits)), *MOMENT)
-    assert len(names) == statement.count("FROM events\n")
-    assert [1, 1, 1] == [statement.count(f"events.name = '{name}'") for name in names]
+def test_one_statement_for_a_catalog() -> None:
+    """The statement of a whole catalog gives what the statements for aggregates and for values give together."""
+    events = [event(T_MS - number * 86_400_000, amount=number * 1_000_000, category="books") for number in range(1, 99)]
+    engines = Engines(world(*events, attributes={"plan": "pro"}), SHOP)
+    whole = engines.connection.execute(catalog_sql(engines.checked, *engines.moment))
+    assert ["profile_id", *engines.checked.order] == [column[0] for column in whole.description or ()]
+    rows = whole.fetchall()
+    values = values_sql(engines.checked, engines.checked.order, *engines.moment)
+    assert engines.connection.execute(values).fetchall() == rows
 
 
 def test_pruned_to_the_oldest_window() -> None:
@@ -86,7 +86,7 @@ def test_only_what_is_asked_is_computed() -> None:
     checked = check_catalog(SHOP)
     statement = values_sql(checked, ["vip"], *MOMENT)
     assert [True, False] == ["AS active" in statement, "AS slipping" in statement]
-    assert ["profile_id", "vip"] == columns_of(Engines.over(world(), SHOP), statement)
+    assert ["profile_id", "vip"] == columns_of(Engines(world(), SHOP), statement)
 
 
 def columns_of(engines: Engines, statement: str) -> list[str]:
@@ -96,7 +96,7 @@ def columns_of(engines: Engines, statement: str) -> list[str]:
 
 def test_types_for_analysts() -> None:
     """Whole numbers are BIGINT, others decimals with six places, instants timestamps."""
-    engines = Engines.over(world(), SHOP)
+    engines = Engines(world(), SHOP)
     keys = ["total_spent", "shopping_days_14d", "plan", "last_order", "vip"]
     described = engines.connection.execute(f"DESCRIBE {values_sql(engines.checked, keys, *MOMENT)}").fetchall()
     assert ["DECIMAL(19,6)", "BIGINT", "VARCHAR", "TIMESTAMP", "BOOLEAN"] == [row[1] for row in described[1:]]
@@ -119,7 +119,7 @@ def test_keywords_as_keys() -> None:
     words = sorted({*keywords(), *ours} - {"true", "false", "and", "or", "not", "in"})
     traits = [Trait("base", "events.purchase.count * 2 / 3 * 3")]
     traits += [Trait(word, f'trait("{traits[-1].key if n % 20 else "base"}") * 1') for n, word in enumerate(words)]
-    engines = Engines.over(world(event(T_MS - 1)), Catalog(traits=tuple(traits)))
+    engines = Engines(world(event(T_MS - 1)), Catalog(traits=tuple(traits)))
     assert dict.fromkeys(["base", *words], 2_000_001) == engines.tables()["p"] == engines.evaluated()["p"]
     assert {"p": 4_000_002} == engines.alone('trait("value") + trait("select")')
 
@@ -166,10 +166,8 @@ def test_any_name_of_a_property() -> None:
         written = json.dumps(name)
         keys[f"sum_{number}"] = f"events.purchase[is_set(properties[{written}])].sum(properties[{written}])"
         keys[f"attribute_{number}"] = f"if(is_set(profile[{written}]), profile[{written}] + 0, 0)"
-    values = dict.fromkeys(names, 1_500_000)
-    assert dict.fromkeys(keys, 1_500_000) == answers(
-        world({**event(T_MS - 1), "properties": values}, attributes=values), **keys
-    )
+    values: dict[str, Any] = dict.fromkeys(names, 1_500_000)
+    assert dict.fromkeys(keys, 1_500_000) == answers(world(event(T_MS - 1, **values), attributes=values), **keys)
 
 
 def test_any_string() -> None:
@@ -187,7 +185,7 @@ def test_comments_do_not_break_out(text: str) -> None:
     checked = check_catalog(Catalog(traits=(Trait("a", f'"{text}"'), Trait("b", f'events["{text}"].count'))))
     for statement in (values_sql(checked, ["a", "b"], *MOMENT), aggregates_sql(checked, *MOMENT)):
         assert statement.count("/*") >= 1
-        executed = load(world(), checked)
+        executed = load(world(), checked, ["p"])
         names = [use.column for use in checked.aggregates.values()]
         executed.execute(f"CREATE TABLE aggregates AS SELECT 'p' AS profile_id, 0 AS {names[0]}")
         assert 1 == len(executed.execute(statement).fetchall())

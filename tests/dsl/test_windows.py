@@ -2,8 +2,9 @@
 
 import pytest
 
+from dsl.clock import Zone
 from dsl.windows import Window, hop_ms, read_window
-from tests.dsl.drawing import instant
+from tests.differential.worlds import instant
 from tests.dsl.one_profile import T_MS, answers, event, world
 
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
@@ -104,7 +105,7 @@ CALENDAR = [
 def test_calendar_window(zone: str, asked: str, days: int, start: str) -> None:
     """`unique_days` counts from the first instant of its first local date on."""
     t_ms, start_ms = instant(asked) + 1, instant(start)
-    before, inside, last = (event(ts_ms, zone=zone) for ts_ms in (start_ms - 1, start_ms, t_ms - 1))
+    before, inside, last = (event(ts_ms) for ts_ms in (start_ms - 1, start_ms, t_ms - 1))
     expression = f"events.purchase.unique_days_{days}d"
     assert {"days": 0} == answers(world(before, t_ms=t_ms, zone=zone), days=expression)
     assert {"days": 1_000_000} == answers(world(before, inside, t_ms=t_ms, zone=zone), days=expression)
@@ -128,10 +129,10 @@ def test_date_that_is_not_yet() -> None:
     """A clock set back over midnight leaves events whose date is tomorrow's: no window of days holds them."""
     zone = "America/St_Johns"  # on 2006-10-29 clocks went back from 00:01 to 23:01
     t_ms = instant("2006-10-29T02:41:00")
-    tomorrow, today = event(instant("2006-10-29T02:30:30"), zone=zone), event(t_ms - 1, zone=zone)
-    assert tomorrow["local_day"] == today["local_day"] + 1
+    tomorrow, today = instant("2006-10-29T02:30:30"), t_ms - 1
+    assert Zone(zone).day(tomorrow) == Zone(zone).day(today) + 1
     found = answers(
-        world(tomorrow, today, t_ms=t_ms, zone=zone),
+        world(event(tomorrow), event(today), t_ms=t_ms, zone=zone),
         window="events.purchase.unique_days_1d",
         ever="events.purchase.unique_days",
         hours="events.purchase.count_1h",

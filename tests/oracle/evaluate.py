@@ -2,7 +2,7 @@
 
 import hashlib
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -71,7 +71,7 @@ class Evaluator:
 
     `definitions` maps a key to (`trait` or `segment`, expression, declared type or None). `context` is what the request
     brought along. `identities` maps a source to its profile as of the cut; without it each source is its own profile.
-    `timestamp_paths` names what is declared `timestamp`: `events.purchase.due`, `profile.signed_up`, `context.until`.
+    `declared` holds what the schemas declare, by path: `{"events.order.due": "timestamp", "profile.plan": "string"}`.
     """
 
     def __init__(
@@ -84,14 +84,14 @@ class Evaluator:
         context: Mapping[str, object] | None = None,
         *,
         identities: Mapping[str, str] | None = None,
-        timestamp_paths: Collection[str] = (),
+        declared: Mapping[str, str] | None = None,
     ) -> None:
         self.definitions = definitions
         self.t_ms = t_ms
         self.zone = ZoneInfo(zone)
         self.context = context or {}
         self.identities = identities
-        self.timestamp_paths = timestamp_paths
+        self.declared = declared or {}
         self.events: list[Event] = []
         ids: set[str] = set()
         for event in sorted((Event.of(raw) for raw in events), key=lambda event: event.seq):
@@ -147,7 +147,16 @@ class Evaluator:
         return attributes
 
     def _path(self, path: Path, scope: Scope) -> Value:
-        """A nested path into objects; what is declared `timestamp` is read as one."""
+        """A nested path into objects, read as what it is declared to be: a value of another type is missing."""
+        found, declared = self._found(path, scope)
+        value = from_json(found)
+        wanted = self.declared.get(declared)
+        if wanted == "timestamp":
+            return read_timestamp(value, self.zone) if isinstance(value, str) else None
+        return value if wanted is None or isinstance(value, TYPES[wanted]) else None
+
+    def _found(self, path: Path, scope: Scope) -> tuple[object, str]:
+        """The JSON at a path, and the name that a declaration has for it."""
         if path.root == "profile":
             found: object = self._attributes(scope.profile_id)
             declared = "profile"
@@ -162,10 +171,7 @@ class Evaluator:
         for step in path.steps:
             found = found.get(step) if isinstance(found, Mapping) else None
             declared += f".{step}"
-        value = from_json(found)
-        if declared in self.timestamp_paths:
-            return read_timestamp(value, self.zone) if isinstance(value, str) else None
-        return value
+        return found, declared
 
     # --- the tree ---
 
@@ -230,18 +236,27 @@ class Evaluator:
     def _call(self, node: Call, scope: Scope) -> Value:
         """Functions: `coalesce`, `if` and `is_set` take missing arguments; the rest is in `functions.py`."""
         if node.name == "if":
-            condition, then, otherwise = node.arguments
-            return self._value(then if self._truth(condition, scope) else otherwise, scope)
+            condition, *branches = node.arguments
+            chosen = self._value(branches[0 if self._truth(condition, scope) else 1], scope)
+            return of_one_type([chosen], branches)[0]
         if node.name == "percent_rank":
             return self._percent_rank(node.arguments[0], scope)
+        if node.name == "is_set":
+            return self._is_set(node.arguments[0], scope)
         values = [self._value(argument, scope) for argument in node.arguments]
         if node.name == "coalesce":
-            return next((value for value in values if value is not None), None)
-        if node.name == "is_set":
-            return values[0] is not None
+            return next((value for value in of_one_type(values, node.arguments) if value is not None), None)
         if node.name == "bucket":
             return bucket(values[0], scope.profile_id)
         return call(node.name, values, self.t_ms, self.zone)
+
+    def _is_set(self, argument: Node, scope: Scope) -> bool:
+        """Whether a value is not missing; an object that was sent is no value of the language, but it is there."""
+        if isinstance(argument, Path):
+            found, declared = self._found(argument, scope)
+            if isinstance(found, Mapping):
+                return declared not in self.declared
+        return self._value(argument, scope) is not None
 
     def _percent_rank(self, argument: Node, scope: Scope) -> Value:
         """Section 6: the share of strictly smaller values, over the universe; missing outside it."""
@@ -303,6 +318,19 @@ def search(operator: str, text: str, sought: str) -> bool:
     if operator == "ends_with":
         return text.endswith(sought)
     return compile_pattern(sought).search(text) is not None
+
+
+def of_one_type(values: list[Value], arguments: Iterable[Node]) -> list[Value]:
+    """`coalesce` and `if` have one type: beside a literal, a value of another type than the literal's is missing."""
+    types = {found for argument in arguments if (found := literal_type(argument)) is not None}
+    return [value if len(types) != 1 or type(value) in types else None for value in values]
+
+
+def literal_type(node: Node) -> type | None:
+    """The type of a literal, also of one with a sign."""
+    if isinstance(node, Unary) and node.operator == "-":
+        return literal_type(node.operand)
+    return type(node.value) if isinstance(node, Literal) else None
 
 
 def bucket(salt: Value, profile_id: str) -> Value:

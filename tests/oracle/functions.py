@@ -32,10 +32,17 @@ def call(name: str, arguments: Sequence[Value], t_ms: int, zone: ZoneInfo) -> Va
     if name == "round":
         return _round(arguments)
     if name == "date":
-        return read_timestamp(arguments[0], zone) if isinstance(arguments[0], str) else None
+        return _date(arguments[0], zone)
     if name == "days_since":
         return whole((t_ms - arguments[0].ms) // DAY) if isinstance(arguments[0], Timestamp) else None
     return ONE_ARGUMENT[name](arguments[0])
+
+
+def _date(value: Value, zone: ZoneInfo) -> Value:
+    """`date(x)` of a string; what is declared a timestamp is one already."""
+    if isinstance(value, Timestamp):
+        return value
+    return read_timestamp(value, zone) if isinstance(value, str) else None
 
 
 def _extreme(name: str, arguments: Sequence[Value]) -> Value:

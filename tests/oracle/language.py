@@ -273,7 +273,7 @@ class _Parser:
 
     def property(self, word: str) -> Path:
         """A bare path is a property; `properties["odd name"]` for others; `context.` is the event's own context."""
-        if word == "properties" and self.ahead() == Token("sign", "["):
+        if word == "properties" and self.ahead() in (Token("sign", "["), Token("sign", ".")):
             return Path("properties", self.steps(required=True))
         if word == "context":
             return Path("event_context", self.steps(required=True))

@@ -150,8 +150,9 @@ def load_json(text: str) -> object:
 
 
 def from_json(found: object) -> Value:
-    """A JSON value as a value: null, an object and a number out of range are missing; inside a list they are left out.
+    """A JSON value as a value: null, an object and a number out of range are missing.
 
+    Inside a list they are left out, and so is another list: the language has none in lists.
     Python's `int` and `Decimal` are taken too; a `float` is a mistake of the caller.
     """
     if isinstance(found, NumberText):
@@ -163,7 +164,8 @@ def from_json(found: object) -> Value:
     if isinstance(found, int | Decimal):
         return read_number(str(found))
     if isinstance(found, list | tuple):
-        return tuple(value for value in map(from_json, found) if value is not None)
+        values = map(from_json, found)
+        return tuple(value for value in values if value is not None and not isinstance(value, tuple))
     if found is None or isinstance(found, dict):
         return None
     raise TypeError(f"no JSON value with numbers kept as text: {found!r}")

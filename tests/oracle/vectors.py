@@ -1,81 +1,202 @@
-"""How the tables of hand-worked vectors are written down."""
+"""Reads the vectors of `tests/vectors`: what each expression is asked of, and the value or the error that it has."""
 
-from collections.abc import Mapping
-from datetime import datetime
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 from tests.oracle.evaluate import Evaluator
-from tests.oracle.language import LanguageError
 from tests.oracle.values import MICRO, Number, Timestamp, Value, load_json
 
-ERROR = "this text is an error"
-FAR = 10**9
+FOLDER = Path(__file__).parent.parent / "vectors"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Vector(NamedTuple):
-    """An expression, its value (or `ERROR`), and the line that derives the value by hand."""
+@dataclass(frozen=True)
+class Vector:
+    """One expression and what it is worth.
 
-    expression: str
-    expected: Value
-    why: str
-
-
-class Case(NamedTuple):
-    """A log, an instant, and expressions about the profile `p`, each with its value and its derivation."""
-
-    title: str
-    log: list[dict[str, Any]]
-    t: str
-    rows: list[tuple[str, Value, str]]
-    settings: dict[str, Any] = {}  # noqa: RUF012 - never changed
-
-
-def n(text: str) -> Number:
-    """A number from its text."""
-    return Number(int(Decimal(text) * MICRO))
-
-
-def ms(moment: str) -> int:
-    """An instant from its ISO text, in ms."""
-    found = datetime.fromisoformat(moment)
-    return int(found.replace(microsecond=0).timestamp()) * 1000 + found.microsecond // 1000
-
-
-def ts(moment: str) -> Timestamp:
-    """A timestamp value from its ISO text."""
-    return Timestamp(ms(moment))
-
-
-def log(*rows: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Events from rows `(name, moment, JSON properties, event id, source, JSON context)`; the last four may lack.
-
-    A name `identify:`, `page:`, `screen:` or `system:name` chooses the kind, else it is a track event. `seq` counts the
-    rows from 1, so the order of the rows is the order of arrival.
+    Attributes:
+        value: what the rules give; None is missing.
+        valued: whether it has a value at all: what is wrong by its text alone has none.
+        error: code with which whoever checks an expression refuses it; empty is not at all.
+        why: the line that derives it.
+        type: what the expression is declared to be, where it does not say so itself.
+        unsupported: why an engine cannot answer, by its name.
     """
-    events: list[dict[str, Any]] = []
-    for position, row in enumerate(rows, 1):
-        name, moment, properties, event_id, source, context = (*row, *("", "", "{}", "", "p", "{}")[len(row) :])
-        kind, _, named = name.rpartition(":")
-        events.append(
-            {
-                "event_id": event_id or f"e{position:04d}",
-                "seq": position,
-                "ts": ms(moment),
-                "kind": kind or ("track" if ":" not in name else named),
-                "name": named,
-                "source_id": source,
-                "properties": load_json(properties),
-                "context": load_json(context),
-            }
+
+    ask: str
+    value: Value
+    valued: bool
+    error: str
+    why: str
+    by_hand: bool
+    profile: str
+    type: str | None
+    unsupported: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A log, a moment, definitions; and vectors asked of them.
+
+    Attributes:
+        name: file and title.
+        log: events as the oracle takes them, properties and context as JSON text.
+        identities: profile of each source; without any, each source is a profile.
+        request: JSON text of what a request brought along; None is asked without one.
+        declared: type by path: `profile.due`, `events.order.amount`.
+        definitions: kind, expression and declared type by key, features left out.
+        features: key, event, aggregation, field and windows.
+    """
+
+    name: str
+    t_ms: int
+    cut: int
+    zone: str
+    log: list[dict[str, Any]]
+    identities: Mapping[str, str]
+    request: str | None
+    declared: Mapping[str, str]
+    definitions: Mapping[str, tuple[str, str, str | None]]
+    features: list[dict[str, Any]]
+    vectors: list[Vector] = field(repr=False)
+
+    def answer(self, vector: Vector) -> Value:
+        """The oracle's answer.
+
+        Raises:
+            LanguageError: the expression is none of the language.
+        """
+        events = [
+            {**event, "properties": load_json(event["properties"]), "context": load_json(event["context"])}
+            for event in self.log
+        ]
+        request = load_json(self.request or "{}")
+        assert isinstance(request, dict)
+        # What a request brings along is asked of in a Boolean position: the rule of a flag.
+        kind = "trait" if self.request is None else "segment"
+        asked = {"asked": (kind, vector.ask, vector.type)}
+        oracle = Evaluator(
+            events,
+            {**self.definitions, **dict(_expanded(self.features)), **asked},
+            self.t_ms,
+            self.cut,
+            self.zone,
+            request,
+            identities=self.identities or None,
+            declared=self.declared,
         )
-    return events
+        return oracle.value(f'{kind}("asked")', vector.profile)
 
 
-def evaluate(case: Case, expression: str, profile_id: str = "p") -> Value:
-    """The oracle's answer to one row of a case; `ERROR` when the text is no expression."""
-    settings: Mapping[str, Any] = {"definitions": {}, "cut": FAR, **case.settings}
-    try:
-        return Evaluator(case.log, t_ms=ms(case.t), **settings).value(expression, profile_id)
-    except LanguageError:
-        return ERROR
+@cache
+def cases() -> list[Case]:
+    """Every case of every file."""
+    return [_case(path.stem, table) for path in sorted(FOLDER.glob("*.toml")) for table in _tables(path)["case"]]
+
+
+@cache
+def refused_documents() -> list[str]:
+    """JSON texts that nobody may take for an event's properties."""
+    return [text for path in sorted(FOLDER.glob("*.toml")) for text in _tables(path).get("refused", [])]
+
+
+@cache
+def _tables(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+
+
+def _case(file: str, table: dict[str, Any]) -> Case:
+    log = [event for rows in map(_rows, table.get("log", [])) for event in rows]
+    for seq, event in enumerate(log, 1):
+        event["seq"] = seq
+        event["event_id"] = event["event_id"] or f"e{seq:04d}"
+    return Case(
+        name=f"{file}: {table['title']}",
+        t_ms=_ms(table["at"]),
+        cut=table.get("cut", len(log)),
+        zone=table.get("zone", "UTC"),
+        log=log,
+        identities=table.get("identities", {}),
+        request=table.get("request"),
+        declared=table.get("declared", {}),
+        definitions={key: _definition(written) for key, written in table.get("definitions", {}).items()},
+        features=table.get("features", []),
+        vectors=[_vector(row, table) for row in table["vectors"]],
+    )
+
+
+def _rows(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The events of a row of a log: one, or one for each number of its `numbers`."""
+    kind = row.get("kind", "track")
+    numbers = row.get("numbers")
+    texts = [row.get("properties", "{}")]
+    if numbers:
+        texts = [f'{{"{numbers["property"]}": {n}}}' for n in range(numbers["first"], numbers["last"] + 1)]
+    for text in texts:
+        yield {
+            "event_id": row.get("id", ""),
+            "ts": _ms(row["at"]),
+            "kind": kind,
+            "name": row.get("event", kind),
+            "source_id": row.get("source", "p"),
+            "properties": text,
+            "context": row.get("context", "{}"),
+        }
+
+
+def _definition(written: dict[str, str]) -> tuple[str, str, str | None]:
+    kind = "trait" if "trait" in written else "segment"
+    return kind, written[kind], written.get("type")
+
+
+def _expanded(features: list[dict[str, Any]]) -> Iterator[tuple[str, tuple[str, str, None]]]:
+    """Section 6: a feature is the traits `<name>_<window>`."""
+    for feature in features:
+        argument = f"({feature['field']})" if "field" in feature else ""
+        for window in feature["windows"]:
+            text = f'events["{feature["event"]}"].{feature["aggregation"].lower()}_{window}{argument}'
+            yield f"{feature['key']}_{window}", ("trait", text, None)
+
+
+def _vector(row: dict[str, Any], case: dict[str, Any]) -> Vector:
+    assert ("value" in row) + ("missing" in row) <= 1
+    assert {"value", "missing", "error"} & set(row), f"{row['ask']}: no value, not missing, no error"
+    return Vector(
+        ask=row["ask"],
+        value=_value(row["value"]) if "value" in row else None,
+        valued="value" in row or "missing" in row,
+        error=row.get("error", ""),
+        why=row["why"],
+        by_hand=row.get("by_hand", case.get("by_hand", False)),
+        profile=row.get("profile", "p"),
+        type=row.get("type"),
+        unsupported={**case.get("unsupported", {}), **row.get("unsupported", {})},
+    )
+
+
+def _value(found: object) -> Value:
+    match found:
+        case bool() | str():
+            return found
+        case int() | Decimal():
+            micro = Decimal(found).scaleb(6)
+            assert micro == int(micro)
+            assert Decimal(found) * MICRO == micro
+            return Number(int(micro))
+        case datetime():
+            return Timestamp(_ms(found))
+        case list():
+            return tuple(_value(item) for item in found)
+    raise TypeError(f"no value: {found!r}")
+
+
+def _ms(moment: datetime) -> int:
+    since = moment - _EPOCH
+    assert since.microseconds % 1000 == 0, f"{moment} is no whole millisecond"
+    return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000

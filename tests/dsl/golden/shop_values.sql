@@ -21,11 +21,7 @@ WITH values_1 AS (
 ), values_2 AS (
   SELECT
     profiles.profile_id,
-    TRY_CAST((
-      (
-        2 * ABS(CAST(values_1.spend_90d AS INT128) * 1000000) + ABS(CAST(3000000 AS INT128))
-      ) // NULLIF(2 * ABS(CAST(3000000 AS INT128)), 0)
-    ) * SIGN(CAST(values_1.spend_90d AS INT128) * 1000000) * SIGN(CAST(3000000 AS INT128)) AS BIGINT) AS spend_trend__step_1, /* step */
+    TRY_CAST(((2 * ABS(CAST(values_1.spend_90d AS INT128) * 1000000) + ABS(CAST(3000000 AS INT128))) // NULLIF(2 * ABS(CAST(3000000 AS INT128)), 0)) * SIGN(CAST(values_1.spend_90d AS INT128) * 1000000) * SIGN(CAST(3000000 AS INT128)) AS BIGINT) AS spend_trend__step_1, /* step */
     values_1.active
     AND COALESCE(values_1.total_spent >= 500000000, FALSE)
     AND values_1.plan IN ('pro', 'team') AS vip /* segment("active") && total_spent >= 500 && plan in ["pro", "team"] */
@@ -35,11 +31,7 @@ WITH values_1 AS (
 ), values_3 AS (
   SELECT
     profiles.profile_id,
-    TRY_CAST((
-      (
-        2 * ABS(CAST(values_1.spend_30d AS INT128) * 1000000) + ABS(CAST(values_2.spend_trend__step_1 AS INT128))
-      ) // NULLIF(2 * ABS(CAST(values_2.spend_trend__step_1 AS INT128)), 0)
-    ) * SIGN(CAST(values_1.spend_30d AS INT128) * 1000000) * SIGN(CAST(values_2.spend_trend__step_1 AS INT128)) AS BIGINT) AS spend_trend /* spend_30d / (spend_90d / 3) */
+    TRY_CAST(((2 * ABS(CAST(values_1.spend_30d AS INT128) * 1000000) + ABS(CAST(values_2.spend_trend__step_1 AS INT128))) // NULLIF(2 * ABS(CAST(values_2.spend_trend__step_1 AS INT128)), 0)) * SIGN(CAST(values_1.spend_30d AS INT128) * 1000000) * SIGN(CAST(values_2.spend_trend__step_1 AS INT128)) AS BIGINT) AS spend_trend /* spend_30d / (spend_90d / 3) */
   FROM profiles
   JOIN values_1
     USING (profile_id)
