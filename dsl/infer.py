@@ -336,6 +336,10 @@ class Inference:
     def _among(self, value: typed.Node, right: typed.Items, span: Span) -> typed.Node:
         """Whether a value is one of the items that are written out."""
         types = list(dict.fromkeys(item.type for item in right.items if item.type != "unknown"))
+        if value.type == "unknown" and len(types) > 1 and "timestamp" in types:
+            # What nobody declares to be a timestamp equals none.
+            right = replace(right, items=tuple(item for item in right.items if item.type != "timestamp"))
+            types.remove("timestamp")
         if value.type == "unknown" and not is_broken(value) and len(types) == 1:
             value = self.expect(value, types[0], "`in`")
         if value.type == "unknown" and isinstance(value, typed.Field) and types:
