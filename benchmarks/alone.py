@@ -9,8 +9,10 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from warehouse.database import connect
 
@@ -19,16 +21,24 @@ _STATUS = Path("/proc/self/status")
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """Statements that are timed together.
+    """What is timed together.
 
     Attributes:
-        statements: SQL, run in this order; each makes a table, so that the engine may leave no column out.
-        warehouse: the DuckDB file that they read.
+        statements: SQL, run in this order; each makes a table, so that the engine may leave no column out. Of the
+            engine `polars` the one query that it has, it is empty.
+        warehouse: the DuckDB file that DuckDB reads.
+        files: Parquet files that Polars reads: those of the lake, then `identities`, then `profiles`.
+        kept: where the table `result` is to be kept as Parquet after the last run, untimed; empty keeps nothing.
+        assemble: a statement that makes that table from what the statements made, untimed.
     """
 
     name: str
     statements: tuple[str, ...]
     warehouse: str
+    engine: Literal["duckdb", "chdb", "polars"] = "duckdb"
+    files: tuple[str, ...] = ()
+    kept: str = ""
+    assemble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +46,13 @@ class Run:
     """One timed run of a contestant.
 
     Attributes:
-        peak_bytes: largest resident memory of its process, Python and DuckDB together.
+        cpu_seconds: of all cores together; what else the machine does changes it less than `seconds`.
+        peak_bytes: largest resident memory of its process, Python and engine together.
     """
 
     contestant: str
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
 
 
@@ -53,13 +65,47 @@ def run_alone(contestant: Contestant) -> Run:
 
 
 def _run_here(contestant: Contestant) -> Run:
+    return {"duckdb": _in_duckdb, "chdb": _in_chdb, "polars": _in_polars}[contestant.engine](contestant)
+
+
+def _in_duckdb(contestant: Contestant) -> Run:
     with connect(Path(contestant.warehouse), read_only=True) as connection:
-        for _ in range(2):
-            begin = time.perf_counter()
-            for statement in contestant.statements:
-                connection.execute(statement)
-            seconds = time.perf_counter() - begin
-    return Run(contestant.name, seconds, _peak_bytes())
+        run = _timed(contestant, lambda: [connection.execute(statement) for statement in contestant.statements])
+        if contestant.kept:
+            if contestant.assemble:
+                connection.execute(contestant.assemble)
+            connection.execute(f"COPY result TO '{contestant.kept}' (FORMAT parquet)")
+    return run
+
+
+def _in_chdb(contestant: Contestant) -> Run:
+    # Here, not above: it is a large library that the other contestants must not carry.
+    from chdb.session import Session  # noqa: PLC0415
+
+    session = Session()
+    run = _timed(contestant, lambda: [session.query(statement) for statement in contestant.statements])
+    if contestant.kept:
+        session.query(f"SELECT * FROM result INTO OUTFILE '{contestant.kept}' TRUNCATE FORMAT Parquet")
+    return run
+
+
+def _in_polars(contestant: Contestant) -> Run:
+    from benchmarks.fifty_polars import fifty_values  # noqa: PLC0415 -- the same
+
+    *events, identities, profiles = map(Path, contestant.files)
+    results: list[Any] = []
+    run = _timed(contestant, lambda: results.append(fifty_values(events, identities, profiles)))
+    if contestant.kept:
+        results[-1].write_parquet(contestant.kept)
+    return run
+
+
+def _timed(contestant: Contestant, work: Callable[[], object]) -> Run:
+    work()
+    begin, begin_cpu = time.perf_counter(), time.process_time()
+    work()
+    seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - begin_cpu
+    return Run(contestant.name, seconds, cpu_seconds, _peak_bytes())
 
 
 def _peak_bytes() -> int:

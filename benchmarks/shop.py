@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+import polars as pl
+
 from dsl.check import CheckedCatalog, check_catalog
+from dsl.clock import DAY_MS
 from dsl.documents.definitions import load_directory
 from examples.shop.journey import END_OF_DATA_MS, TIMEZONE, read_events
 from warehouse.database import Connection, connect
@@ -18,6 +21,8 @@ from warehouse.registry import Registry
 from warehouse.settings import Home, Settings
 
 PROJECT = "default"
+_SHIFT_MS = 7 * DAY_MS + 5 * 3_600_000 + 61_000
+"""A week, some hours and some seconds: no two copies share their instants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +47,18 @@ def shop_catalog() -> CheckedCatalog:
     return check_catalog(load_directory(Path(str(files("examples.shop")))).catalog)
 
 
-def open_shop(folder: Path) -> Shop:
-    """The shop in `folder`; the data is landed there once, identities and profiles are computed anew."""
-    settings, checked = Settings(Home(folder)), shop_catalog()
+def open_shop(folder: Path, checked: CheckedCatalog, copies: int = 1, share: float = 1.0) -> Shop:
+    """The shop in `folder`; the data is landed there once, identities and profiles are computed anew.
+
+    Args:
+        checked: the definitions that are going to be computed.
+        copies: how often everything happened, to other households each time, and each time a week earlier.
+        share: of the households, 0..1.
+    """
+    settings = Settings(Home(folder))
     folder.mkdir(parents=True, exist_ok=True)
     with Registry(settings.registry_url) as registry:
-        project = _landed(registry, settings.home)
+        project = _landed(registry, settings.home, copies, share)
         settings.home.warehouse.unlink(missing_ok=True)
         with connect(settings.home.warehouse) as connection:
             refresh = begin_refresh(
@@ -60,14 +71,14 @@ def open_shop(folder: Path) -> Shop:
     return Shop(settings.home.warehouse, checked, refresh, paths, events)
 
 
-def _landed(registry: Registry, home: Home) -> Project:
+def _landed(registry: Registry, home: Home, copies: int, share: float) -> Project:
     try:
         project = registry.project(PROJECT)
     except UnknownProject:
         project = registry.create_project(PROJECT, TIMEZONE)
     if registry.max_seq(PROJECT) == 0:
         land(
-            read_events().events,
+            _copied(read_events(share).events, copies),
             project=project,
             home=home,
             registry=registry,
@@ -75,6 +86,15 @@ def _landed(registry: Registry, home: Home) -> Project:
             received_at_ms=END_OF_DATA_MS,
         )
     return project
+
+
+def _copied(events: pl.DataFrame, copies: int) -> pl.DataFrame:
+    """Copies with users and instants of their own; what lies between two events of a household stays as it is."""
+    copies_of_it = [events]
+    for number in range(1, copies):
+        ids = [pl.format("{}-{}", name, pl.lit(number)).alias(name) for name in ("event_id", "source_id")]
+        copies_of_it.append(events.with_columns(*ids, pl.col("ts_ms") - number * _SHIFT_MS))
+    return pl.concat(copies_of_it)
 
 
 def _count(connection: Connection) -> int:

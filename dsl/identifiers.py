@@ -25,7 +25,9 @@ BLOCKED_VALUES: Final[frozenset[str]] = frozenset(
 Source: what senders put there when they have no id; the lists of other customer data platforms.
 """
 
-_PROFILES = UUID("6f1d0a3e-7c52-5e0b-9b64-2d8f4b7a1c95")
+PROFILE_NAMESPACE: Final = UUID("6f1d0a3e-7c52-5e0b-9b64-2d8f4b7a1c95")
+"""Namespace of all profile ids."""
+
 _NOBODY = re.compile(r"[0-]*|-1")
 _ASCII_SPACE = " \t\n\r\v\f"
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
@@ -43,7 +45,7 @@ def source_id(kind: Kind, value: str | int) -> str:
     if kind == "email":
         return f"email:{email_hash(text)}"
     if kind == "email_hash":
-        return f"email:{text.strip(_ASCII_SPACE).translate(_LOWER)}"
+        return f"email:{folded(text)}"
     return f"{kind}:{text}"
 
 
@@ -64,8 +66,17 @@ def is_blocked(value: str | int, blocked: frozenset[str] = BLOCKED_VALUES) -> bo
     >>> is_blocked(" Guest"), is_blocked(0), is_blocked("00000000-0000-0000-0000-000000000000"), is_blocked("208")
     (True, True, True, False)
     """
-    text = str(value).strip(_ASCII_SPACE).translate(_LOWER)
+    text = folded(str(value))
     return text in blocked or _NOBODY.fullmatch(text) is not None
+
+
+def folded(text: str) -> str:
+    """A value as blocked values and addresses are compared: trimmed of ASCII white space, A-Z in lower case.
+
+    >>> folded(" Guest")
+    'guest'
+    """
+    return text.strip(_ASCII_SPACE).translate(_LOWER)
 
 
 def email_hash(address: str) -> str:
@@ -74,8 +85,7 @@ def email_hash(address: str) -> str:
     >>> email_hash("a@b.c") == email_hash(" A@B.C ")
     True
     """
-    folded = replace_surrogates(address).strip(_ASCII_SPACE).translate(_LOWER)
-    return hashlib.sha256(folded.encode()).hexdigest()
+    return hashlib.sha256(folded(replace_surrogates(address)).encode()).hexdigest()
 
 
 def profile_id(identifier: str) -> str:
@@ -84,7 +94,7 @@ def profile_id(identifier: str) -> str:
     >>> profile_id("user:208")
     '02c4bdd9-5236-5938-86aa-4183ef2979ee'
     """
-    return str(uuid5(_PROFILES, replace_surrogates(identifier)))
+    return str(uuid5(PROFILE_NAMESPACE, replace_surrogates(identifier)))
 
 
 def _kind(identifier: str) -> Kind:

@@ -66,9 +66,9 @@ class Collected:
             case "first" | "last":
                 return f"{'MIN' if name == 'first' else 'MAX'}({self._dated()}){self._rows(self.present())}"
             case "count_distinct":
-                return f"LIST(DISTINCT {self._distinguished()}){self._rows(self.present())}"
+                return f"LIST(DISTINCT {self._distinguished()}){self._rows()}"
             case "most_frequent" | "unique_list":
-                return f"HISTOGRAM({self._distinguished()}){self._rows(self.present())}"
+                return f"HISTOGRAM({self._distinguished()}){self._rows()}"
             case "percentile" | "median":
                 return f"LIST({self.value}){self._rows(f'{self.value} IS NOT NULL')}"
             case "avg":
@@ -137,6 +137,7 @@ def merged(aggregate: typed.BaseAggregate, column: str) -> str:
         case "streak_days":
             return f"LIST_DISTINCT({all_lists})"
         case "count_distinct":
+            # A list of distinct values has room for a missing one, this function leaves it out.
             return _tagged_items(aggregate, f"LIST_DISTINCT({all_lists})")
         case "longest_gap_minutes":
             before, inside = (f"STRUCT_EXTRACT({column}, '{name}')" for name in ("before", "inside"))

@@ -6,7 +6,7 @@ files costs something too, so a stretch with few aggregates is not scanned apart
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from dsl import typed
@@ -84,22 +84,34 @@ def plan_passes(uses: Iterable[AggregateUse], moment: Moment) -> list[Pass]:
         for events, members in [*groups, ((), anything)]
         for stretch in _stretches(members, moment)
     ]
-    return [*passes, *_ends([found for found in passes if found.events]), *_ends([p for p in passes if not p.events])]
+    return [
+        *_with_ends([planned for planned in passes if planned.events]),
+        *_with_ends([planned for planned in passes if not planned.events]),
+    ]
 
 
-def _ends(passes: Sequence[Pass]) -> list[Pass]:
-    """The pass that finds the first and last values, of whose events the passes before have found the instants.
+def _with_ends(passes: Sequence[Pass]) -> list[Pass]:
+    """The passes, with first and last values taken out into one more when any of them is of a whole life.
 
     Few events are at an instant that is some source's first or last one, and only of those ids are read.
     """
-    found = [planned for planned in passes if planned.ends]
-    if not found:
-        return []
-    name = f"{found[0].name}_ends" if len(found) == 1 else "ends_of_events"
-    events = sorted({event for planned in found for event in planned.events})
-    uses = tuple(use for planned in found for use in planned.ends)
-    instants = {planned.name: [instant_column(use) for use in planned.ends] for planned in found}
-    return [Pass(name, tuple(events), uses, instants=instants)]
+    if not any(planned.oldest_ms is None and _end_values(planned) for planned in passes):
+        return list(passes)
+    found = [replace(p, uses=tuple(u for u in p.uses if not _is_end(u)), ends=_end_values(p)) for p in passes]
+    ends = {planned.name: planned.ends for planned in found if planned.ends}
+    name = f"{next(iter(ends))}_ends" if len(ends) == 1 else "ends_of_events"
+    uses = tuple(use for members in ends.values() for use in members)
+    events = tuple(sorted({use.aggregate.event for use in uses} - {""}))
+    instants = {name: [instant_column(use) for use in members] for name, members in ends.items()}
+    return [*found, Pass(name, events, uses, instants=instants)]
+
+
+def _end_values(planned: Pass) -> tuple[AggregateUse, ...]:
+    return tuple(use for use in planned.uses if _is_end(use))
+
+
+def _is_end(use: AggregateUse) -> bool:
+    return use.aggregate.function in ("first", "last")
 
 
 def _stretches(uses: Sequence[AggregateUse], moment: Moment) -> list[list[AggregateUse]]:
@@ -124,9 +136,7 @@ def _pass(candidates: tuple[str, ...], uses: Sequence[AggregateUse], moment: Mom
     for use in uses:
         start_ms = _oldest_ms(use.aggregate, moment)
         if start_ms is None:
-            ends = tuple(use for use in uses if use.aggregate.function in ("first", "last"))
-            others = tuple(use for use in uses if use not in ends)
-            return Pass(unused(f"{named}_events", taken), events, others, ends=ends)
+            return Pass(unused(f"{named}_events", taken), events, tuple(uses))
         starts.append((start_ms, use.aggregate.window))
     oldest_ms, window = min(starts, key=lambda found: found[0])
     return Pass(unused(f"{named}_events_{window}", taken), events, tuple(uses), oldest_ms)

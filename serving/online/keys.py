@@ -25,6 +25,47 @@ class Keys:
         return self._key("seq")
 
     @property
+    def log(self) -> str:
+        """Stream: every record of the log that is not yet trimmed; the id of an entry is `<seq>-0`."""
+        return self._key("log")
+
+    @property
+    def late(self) -> str:
+        """Stream: the late lane, events that wait until their id is checked against all that has landed."""
+        return self._key("late")
+
+    @property
+    def appended_at(self) -> str:
+        """When the last record was appended, epoch milliseconds on the project's clock."""
+        return self._key("appended_at")
+
+    @property
+    def identity(self) -> str:
+        """The identity settings in force; absent while they are the defaults."""
+        return self._key("identity")
+
+    @property
+    def apart(self) -> str:
+        """Hash: identifier -> JSON list of the identifiers that an un-merge keeps apart from it."""
+        return self._key("apart")
+
+    def event(self, event_id: str) -> str:
+        """What is known of an event id: `<seq>:<digest of the body>`, or `late:<digest>` while it waits."""
+        return self._key(f"id:{event_id}")
+
+    def fresh(self, source_id: str) -> str:
+        """Stream: whole events of a source that no base has yet; the id of an entry is `<seq>-0`."""
+        return self._key(f"fresh:{source_id}")
+
+    def profile(self, profile_id: str) -> str:
+        """Hash: each member -> the `seq` that brought it; and `first`, `since`, `seq`.
+
+        It began with the identifier `first` at `since`, and last changed at `seq`. An id without members is retired: it
+        leads to the profile that `first` is in now.
+        """
+        return self._key(f"profile:{profile_id}")
+
+    @property
     def api_keys(self) -> str:
         """Hash: hex SHA-256 of a key -> its kind."""
         return self._key("apikeys")

@@ -16,10 +16,17 @@ from serving.online.wire import pack_catalog, pack_snapshot, pack_state
 # Profiles a script call: about 1 MB, so that the server is never busy for more than a few milliseconds.
 _CHUNK = 500
 
+# KEYS: counter, log, last appended_at. The log says that the range is reserved: its gap is no loss.
 _RESERVE = """
 local held = tonumber(redis.call('GET', KEYS[1]) or '0')
 if tonumber(ARGV[2]) > held then redis.call('SET', KEYS[1], ARGV[2]) end
-return redis.call('INCRBY', KEYS[1], ARGV[1])
+local first = string.format('%.0f', redis.call('INCRBY', KEYS[1], 0) + 1)
+local last = redis.call('INCRBY', KEYS[1], ARGV[1])
+if tonumber(ARGV[1]) > 0 then
+  local at = redis.call('GET', KEYS[3]) or '0'
+  redis.call('XADD', KEYS[2], first .. '-0', 'at', at, 'type', 'reserved', 'last', string.format('%.0f', last))
+end
+return last
 """
 
 # KEYS[1]: the newest publication begun. The others are set to ARGV[3..] unless that one is newer than ours.
@@ -37,13 +44,14 @@ return {}
 
 
 def reserve_seq(client: redis.Redis, project: str, count: int, floor: int) -> int:
-    """The first of `count` numbers that nobody else ever gets.
+    """The first of `count` numbers that nobody else ever gets; those that are not used become holes.
 
     Args:
         floor: highest `seq` known to be in use elsewhere; the range begins above it even when the counter was lost.
     """
+    keys = Keys(project)
     with store_errors():
-        last: int = client.register_script(_RESERVE)(keys=[Keys(project).seq], args=[count, floor])
+        last: int = client.register_script(_RESERVE)(keys=[keys.seq, keys.log, keys.appended_at], args=[count, floor])
     return last - count + 1
 
 

@@ -1,0 +1,180 @@
+"""Appending to the log: one round trip and one atomic step for a batch of records.
+
+For each item, in order, `append.lua` checks the event id, gives a `seq`, writes the record into the log and, whole,
+among the fresh events of its source, and applies its links (`dsl.identity`). Others see all of it or nothing, also
+after a crash; when the call returns it is durable. The same batch again, as after a reply that was lost, changes
+nothing: each item is answered with the `seq` that it already has and the code `duplicate` (or `late`, as before).
+
+Choices:
+
+- Whether an event is late is decided by the caller (`ts < now - DEDUP_WINDOW_MS`); it waits in the late lane under its
+  id until the worker has looked its id up in all that has landed and appends it with `late_entry`, which takes it out
+  of the lane in the same step, or drops it with `drop_late`.
+- Event ids are kept a day longer than the window, so that clocks need not agree to the second.
+- The log holds identifiers as they were understood (blocked ones gone, profile ids and `previousId` resolved), the
+  source first: a replay never judges them differently, so no event ever changes its source.
+- An event without an identifier that is left gets no `seq` and its id is not kept: it is for the dead letters.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+import redis
+import redis.asyncio
+
+from dsl.identifiers import PROFILE_NAMESPACE
+from dsl.identity_records import IdentitySettings, Reason
+from serving.online.connection import store_errors
+from serving.online.keys import Keys
+from serving.online.log import pack_settings
+
+DAY_MS: Final = 86_400_000
+DEDUP_WINDOW_MS: Final = 7 * DAY_MS
+"""An event that is older takes the late lane: the store no longer remembers its id."""
+
+Code = Literal["accepted", "duplicate", "id_conflict", "late", "no_identifier"]
+"""What became of an item.
+
+`accepted` and `duplicate` have a `seq`. `id_conflict` (its id is known with another body) and `no_identifier` are dead
+letters. `late` waits in the late lane.
+"""
+
+_APPEND = (Path(__file__).parent / "append.lua").read_text(encoding="utf-8")
+_KEEP_MS = DEDUP_WINDOW_MS + DAY_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One record that is to be appended.
+
+    Attributes:
+        record: the event as JSON text, without `seq`, source and `appended_at`, which the log adds.
+        digest: of what may not change when the event is sent again, by `body_digest`.
+        identifiers: as `dsl.identifiers.identifiers` gives them, the strongest first.
+        previous: of an `alias` the value `previousId`; None when there is none or it is blocked everywhere.
+        is_late: the event is older than the window, and its id has not been looked up yet.
+        late_entry: where it waited in the late lane, once its id has been looked up.
+    """
+
+    event_id: str
+    record: str
+    digest: str
+    identifiers: tuple[str, ...]
+    previous: str | None = None
+    is_late: bool = False
+    late_entry: str = ""
+    type: Literal["event", "settings"] = "event"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A link of the event that was refused; a profile is empty when nobody knew the identifier."""
+
+    reason: Reason
+    stronger: str
+    weaker: str
+    stronger_profile: str
+    weaker_profile: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of an item.
+
+    Attributes:
+        seq: None when it has none (yet).
+        profile_id: the profile of its source now, or the one that it would get; empty without a source.
+        source_id: the strongest identifier that is left; empty when there is none.
+        refusals: links that were refused; of a duplicate they are told the first time only.
+    """
+
+    code: Code
+    seq: int | None
+    profile_id: str
+    source_id: str
+    refusals: tuple[Refusal, ...] = ()
+
+
+def body_digest(body: bytes | str) -> str:
+    """128 bits of a body in hex: two that have the same are the same.
+
+    >>> body_digest(b'{"amount": 1}')
+    'd6a4b3b8e4e6fa4c7a8f86a8b64a3b46'
+    """
+    return hashlib.blake2b(body.encode() if isinstance(body, str) else body, digest_size=16).hexdigest()
+
+
+def settings_item(event_id: str, settings: IdentitySettings) -> Item:
+    """The record that puts other identity settings in force from its `seq` on."""
+    record = pack_settings(settings)
+    return Item(event_id, record, body_digest(record), (), type="settings")
+
+
+def append(client: redis.Redis, project: str, items: Sequence[Item], now_ms: int) -> list[Answer]:
+    """Append items in this order; an answer for each.
+
+    Args:
+        now_ms: the project's clock; `appended_at` is this, or that of the record before if that is later.
+    """
+    request = _Request.of(project, items, now_ms)
+    with store_errors():
+        return _answers(client.register_script(_APPEND)(keys=request.keys, args=request.arguments))
+
+
+def drop_late(client: redis.Redis, project: str, entries: Iterable[str]) -> int:
+    """Take duplicates out of the late lane; how many were still there."""
+    listed = list(entries)
+    with store_errors():
+        return int(client.xdel(Keys(project).late, *listed)) if listed else 0
+
+
+class OnlineAppender:
+    """The same, without blocking: for processes that take in events from many at once."""
+
+    def __init__(self, client: redis.asyncio.Redis, project: str) -> None:
+        self._project = project
+        self._append = client.register_script(_APPEND)
+
+    async def append(self, items: Sequence[Item], now_ms: int) -> list[Answer]:
+        """As the function `append`."""
+        request = _Request.of(self._project, items, now_ms)
+        with store_errors():
+            return _answers(await self._append(keys=request.keys, args=request.arguments))
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """Keys and arguments of the script."""
+
+    keys: list[str]
+    arguments: list[Any]
+
+    @classmethod
+    def of(cls, project: str, items: Sequence[Item], now_ms: int) -> "_Request":
+        keys = Keys(project)
+        prefixes = [keys.event(""), keys.ident(""), keys.profile(""), keys.fresh("")]
+        packed = msgspec.msgpack.encode([_row(item) for item in items])
+        return cls(
+            [keys.seq, keys.log, keys.late, keys.appended_at, keys.identity, keys.apart],
+            [*prefixes, now_ms, _KEEP_MS, PROFILE_NAMESPACE.bytes, packed],
+        )
+
+
+def _row(item: Item) -> tuple[object, ...]:
+    lane = item.late_entry or ("late" if item.is_late else "")
+    return item.type, item.event_id, item.digest, lane, item.identifiers, item.previous or "", item.record
+
+
+_rows = msgspec.json.Decoder(list[list[Any]])
+
+
+def _answers(packed: str) -> list[Answer]:
+    return [_answer(*row) for row in _rows.decode(packed)]
+
+
+def _answer(code: Code, seq: str, profile_id: str, source_id: str, refusals: Iterable[list[Any]] = ()) -> Answer:
+    return Answer(code, int(seq) if seq else None, profile_id, source_id, tuple(Refusal(*each) for each in refusals))

@@ -1,0 +1,191 @@
+"""Identities that a replay of the log has computed, written into the online store.
+
+The append script applies each link as it comes. Three things it cannot do alone, because they need the past:
+
+- Links that landed in bulk have a smaller `seq` than links that were applied since: `publish_identities` writes what a
+  replay of everything gives. A profile that was changed by a record which the replay has not seen is left alone and
+  named: `catch_up`, then publish those again.
+- An un-merge or an erasure judges links again. The replay is brought up to date from the log, the change is computed,
+  and one guarded script appends the record and writes the change, unless the log has gone on meanwhile: then again.
+
+Identifiers move one by one, each at once out of its old profile and into the new: whoever reads between two steps of a
+publication finds every identifier in exactly one profile.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+
+import msgspec
+import redis
+
+from dsl.identity import Identities
+from dsl.identity_records import Change, Erasure, IdentitySettings, Profile, Unmerge
+from serving.online.connection import store_errors
+from serving.online.exceptions import OnlineStoreError
+from serving.online.keys import Keys
+from serving.online.log import pack_identity, pack_settings, read_log
+
+_SCRIPT = (Path(__file__).parent / "identities.lua").read_text(encoding="utf-8")
+_CHUNK = 500
+_ATTEMPTS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What one call of the script writes; a record is absent from a publication."""
+
+    profiles: Sequence[Profile] = ()
+    retired: Sequence[tuple[str, str]] = ()
+    unknown: Sequence[str] = ()
+    forgotten: Sequence[str] = ()
+    apart: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    settings: IdentitySettings = field(default_factory=IdentitySettings)
+    record: dict[str, str | int] | None = None
+
+
+def catch_up(client: redis.Redis, project: str, identities: Identities) -> int:
+    """Add what the log holds beyond the replay; the `seq` that it goes up to now.
+
+    Raises:
+        OnlineStoreError: the log has been trimmed beyond the replay.
+    """
+    for entry in read_log(client, project, identities.seq):
+        if entry.seq != identities.seq + 1:
+            raise OnlineStoreError(
+                f"the log of `{project}` begins at {entry.seq}, the identities end at {identities.seq}:"
+                " replay what has landed, then repeat"
+            )
+        identities.add(entry.identity)
+    return identities.seq
+
+
+def publish_identities(
+    client: redis.Redis,
+    project: str,
+    identities: Identities,
+    profile_ids: Iterable[str] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[str]:
+    """Write profiles as they are at `identities.seq`; ids of those that a later record has changed and that were left.
+
+    Settings and un-merges are written when the store has none, as after its loss: it is ahead of any replay otherwise.
+
+    Args:
+        profile_ids: only these, and the retired ids that lead to them; None for all.
+        progress: told the number of profiles done so far, after each chunk.
+    """
+    chosen = None if profile_ids is None else set(profile_ids)
+    profiles = (each for each in identities.profiles() if chosen is None or each.profile_id in chosen)
+    leads = (
+        (key, first)
+        for key, first in identities.retired().items()
+        if chosen is None or identities.resolve(key) in chosen
+    )
+    left, done = list[str](), 0
+    _write(client, project, identities.seq, _Written(apart=identities.apart, settings=identities.settings))
+    while some := list(islice(profiles, _CHUNK)):
+        left += _write(client, project, identities.seq, _Written(profiles=some)) or []
+        done += len(some)
+        if progress:
+            progress(done)
+    while old := list(islice(leads, _CHUNK)):
+        _write(client, project, identities.seq, _Written(retired=old))
+    return left
+
+
+def unmerge(client: redis.Redis, project: str, identities: Identities, one: str, other: str, now_ms: int) -> int | None:
+    """Record that two identifiers are never one profile, and separate them at once.
+
+    Args:
+        identities: of all that has landed; brought up to date here.
+        one: an identifier; a profile id is written `user:<profile id>`.
+
+    Returns:
+        The `seq` of the record; None when it was recorded before.
+
+    Raises:
+        OnlineStoreError: the store is away, or so busy that the log never stood still.
+    """
+    return _record(
+        client,
+        project,
+        identities,
+        lambda seq: Unmerge(seq, identities.meant(one), identities.meant(other)),
+        now_ms,
+    )
+
+
+def erase_identity(
+    client: redis.Redis, project: str, identities: Identities, profile_id: str, now_ms: int
+) -> int | None:
+    """Record that a profile is forgotten, and remove its identifiers at once; its events are not touched.
+
+    Returns:
+        The `seq` of the record; None when nobody is known by this profile id.
+
+    Raises:
+        OnlineStoreError: the store is away, or so busy that the log never stood still.
+    """
+    return _record(client, project, identities, lambda seq: Erasure(seq, profile_id), now_ms)
+
+
+def _record(
+    client: redis.Redis,
+    project: str,
+    identities: Identities,
+    record_at: Callable[[int], Unmerge | Erasure],
+    now_ms: int,
+) -> int | None:
+    for _ in range(_ATTEMPTS):
+        record = record_at(catch_up(client, project, identities) + 1)
+        change = identities.plan(record)
+        if change == Change((), (), (), {}):
+            return None
+        if _write(client, project, identities.seq, _of_change(record, change, now_ms)) is not None:
+            catch_up(client, project, identities)
+            return record.seq
+    raise OnlineStoreError(
+        f"the log of `{project}` did not stand still in {_ATTEMPTS} attempts: repeat when it is quiet"
+    )
+
+
+def _of_change(record: Unmerge | Erasure, change: Change, now_ms: int) -> _Written:
+    kind = type(record).__name__.lower()
+    return _Written(
+        profiles=change.profiles,
+        unknown=change.unknown,
+        forgotten=change.forgotten,
+        apart=dict(change.apart),
+        record={"type": kind, "text": pack_identity(record), "now": now_ms},
+    )
+
+
+def _write(client: redis.Redis, project: str, seq: int, written: _Written) -> list[str] | None:
+    """Ids of the profiles that were left alone; None when the log has gone on."""
+    keys = Keys(project)
+    with store_errors():
+        answer: list[str] = client.register_script(_SCRIPT)(
+            keys=[keys.seq, keys.log, keys.appended_at, keys.identity, keys.apart],
+            args=[keys.ident(""), keys.profile(""), seq, _packed(written)],
+        )
+    return None if answer[0] == "moved" else answer[1:]
+
+
+def _packed(written: _Written) -> bytes:
+    settings, packed = written.settings, msgspec.json.encode
+    document = {
+        "profiles": [
+            (each.profile_id, each.first, each.since_seq, tuple(chain.from_iterable(each.members.items())))
+            for each in written.profiles
+        ],
+        "retired": list(written.retired),
+        "unknown": list(written.unknown),
+        "forgotten": list(written.forgotten),
+        "apart": {each: packed(others).decode() if others else "" for each, others in written.apart.items()},
+        "settings": "" if settings == IdentitySettings() else pack_settings(settings),
+    }
+    if written.record:
+        document["record"] = written.record
+    return msgspec.msgpack.encode(document)

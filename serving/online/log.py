@@ -1,0 +1,156 @@
+"""Reading the log and the late lane: what was appended, in the order of `seq`.
+
+An entry of the stream `{p}:log` has the id `<seq>-0` and these fields:
+
+- `at`: when it was appended, epoch milliseconds on the project's clock; never less than that of the entry before
+- `type`: absent for an event; `settings`, `unmerge`, `erasure`, `reserved`
+- `id`: the event id; `record`: the JSON text that was appended
+- `who`: JSON list of identifiers as understood, the source first; `alias`: what an alias joined to the source
+- `conflicts`: JSON list of `[reason, stronger, weaker, profile of the stronger, profile of the weaker]`
+- `last`: of `reserved`, the last number of the range that begins with the entry's own
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import redis
+
+from dsl.identity_records import (
+    Conflict,
+    Erasure,
+    IdentitySettings,
+    Linked,
+    Reason,
+    Record,
+    Reserved,
+    SettingsChange,
+    Unmerge,
+)
+from serving.online.connection import store_errors
+from serving.online.keys import Keys
+
+_PAGE = 1_000
+_names = msgspec.json.Decoder(list[str])
+_refusals = msgspec.json.Decoder(list[tuple[Reason, str, str, str, str]])
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One entry of the log.
+
+    Attributes:
+        event_id: empty of a reserved range.
+        record: the JSON text that was appended; empty of a reserved range.
+        identity: what it says about who is who.
+        conflicts: the links of this entry that were refused.
+    """
+
+    seq: int
+    appended_at_ms: int
+    event_id: str
+    record: str
+    identity: Record
+    conflicts: tuple[Conflict, ...] = ()
+
+    @property
+    def is_event(self) -> bool:
+        """Whether it is an event, and not a record of our own."""
+        return isinstance(self.identity, Linked)
+
+
+@dataclass(frozen=True, slots=True)
+class LateEvent:
+    """An event in the late lane, as it was sent: the fields of an `Item`, and the entry that it waits in."""
+
+    entry: str
+    appended_at_ms: int
+    event_id: str
+    digest: str
+    identifiers: tuple[str, ...]
+    previous: str | None
+    record: str
+
+
+def read_log(client: redis.Redis, project: str, after: int) -> Iterator[LogEntry]:
+    """Every entry with a larger `seq` that is in the stream, in order; read in pages, those of one moment together."""
+    key, last = Keys(project).log, f"{after}-0"
+    while page := _page(client, key, f"({last}"):
+        for entry, fields in page:
+            yield _log_entry(int(entry.partition("-")[0]), fields)
+        last = page[-1][0]
+
+
+def read_late(client: redis.Redis, project: str, count: int = _PAGE) -> list[LateEvent]:
+    """The events that have waited longest in the late lane."""
+    return [_late_event(entry, fields) for entry, fields in _page(client, Keys(project).late, "-", count)]
+
+
+def pack_settings(settings: IdentitySettings) -> str:
+    """The settings as `unpack_settings` and `append.lua` read them."""
+    return msgspec.json.encode(
+        {
+            "max_user_ids_per_profile": settings.max_user_ids_per_profile,
+            "max_identifiers_per_profile": settings.max_identifiers_per_profile,
+            "blocked_values": sorted(settings.blocked_values),
+            "blocked": sorted(settings.blocked),
+        }
+    ).decode()
+
+
+def unpack_settings(packed: str) -> IdentitySettings:
+    """The settings that `pack_settings` wrote."""
+    return msgspec.json.decode(packed, type=IdentitySettings)
+
+
+def pack_identity(record: Unmerge | Erasure) -> str:
+    """The record as the log holds it."""
+    if isinstance(record, Unmerge):
+        return msgspec.json.encode({"one": record.one, "other": record.other}).decode()
+    return msgspec.json.encode({"profile_id": record.profile_id}).decode()
+
+
+def _page(client: redis.Redis, key: str, start: str, count: int = _PAGE) -> list[tuple[str, dict[str, str]]]:
+    with store_errors():
+        found: Any = client.xrange(key, min=start, count=count)
+    return list(found)
+
+
+def _log_entry(seq: int, fields: Mapping[str, str]) -> LogEntry:
+    refused = _refusals.decode(fields["conflicts"]) if "conflicts" in fields else []
+    return LogEntry(
+        seq,
+        int(fields.get("at", 0)),
+        fields.get("id", ""),
+        fields.get("record", ""),
+        _identity(seq, fields),
+        tuple(Conflict(seq, seq, *refusal) for refusal in refused),
+    )
+
+
+def _identity(seq: int, fields: Mapping[str, str]) -> Record:
+    match fields.get("type"):
+        case "settings":
+            return SettingsChange(seq, unpack_settings(fields["record"]))
+        case "unmerge":
+            said = msgspec.json.decode(fields["record"], type=dict[str, str])
+            return Unmerge(seq, said["one"], said["other"])
+        case "erasure":
+            return Erasure(seq, msgspec.json.decode(fields["record"], type=dict[str, str])["profile_id"])
+        case "reserved":
+            return Reserved(seq, int(fields["last"]))
+    source_id, *weaker = _names.decode(fields["who"])
+    return Linked(seq, source_id, tuple(weaker), fields.get("alias"))
+
+
+def _late_event(entry: str, fields: Mapping[str, str]) -> LateEvent:
+    return LateEvent(
+        entry,
+        int(fields["at"]),
+        fields["id"],
+        fields["digest"],
+        tuple(_names.decode(fields["who"])),
+        fields["previous"] or None,
+        fields["record"],
+    )
