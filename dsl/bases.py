@@ -1,7 +1,9 @@
 """Base aggregates: what is folded for every source, shared by all windows and definitions that ask for it."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from dsl import typed
@@ -19,7 +21,7 @@ DAYS_KEPT_BEYOND: Final = 90
 """Days for which 1d tiles are kept beyond the longest window that uses them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Base:
     """Events, filter and argument, and the family of states that is kept of them in tiles.
 
@@ -36,7 +38,12 @@ class Base:
     windows: tuple[Window, ...] = ()
     whole_life: bool = False
 
-    @property
+    @cached_property
+    def id(self) -> int:
+        """64 bits of the key's digest: what tells it apart where its tiles are packed."""
+        return int.from_bytes(hashlib.blake2b(self.key.encode(), digest_size=8).digest(), "little")
+
+    @cached_property
     def grains(self) -> Mapping[int, int | None]:
         """Milliseconds that tiles of each grain are kept, by grain in milliseconds, the finest first; None is for ever.
 
@@ -54,7 +61,7 @@ class Base:
         return {**kept, DAY_MS: None if self.whole_life else days_ms}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Bases:
     """All base aggregates of a catalog.
 
@@ -65,6 +72,11 @@ class Bases:
 
     by_key: Mapping[str, Base]
     of_use: Mapping[str, Base] = field(default_factory=dict)
+
+    @cached_property
+    def by_id(self) -> Mapping[int, Base]:
+        """Every base by its id."""
+        return {base.id: base for base in self.by_key.values()}
 
 
 def bases_of(uses: Iterable[AggregateUse]) -> Bases:

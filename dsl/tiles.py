@@ -6,7 +6,7 @@ window is the tiles from its first hop on.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from dsl import typed
 from dsl.aggregates import AGGREGATES
@@ -19,8 +19,25 @@ from dsl.folds import FAMILIES, FOLDS, Ask, Moment, Occurrence, longest_gap_minu
 from dsl.recount import in_scope
 from dsl.state import State, Value
 
-Hops = Mapping[int, Any]
-"""State by the hop's first millisecond; of local dates by the day's number."""
+
+class Hops(Protocol):
+    """Tiles of a base at one grain. A hop is its first millisecond; of local dates the day's number."""
+
+    def since(self, start: int | None) -> Iterable[Any]:
+        """States whose merge is that of all tiles from a hop on; None for all of them."""
+
+    def items(self) -> Iterable[tuple[int, Any]]:
+        """Each hop with its state."""
+
+
+class HopStates(dict[int, Any]):
+    """Tiles as a mapping of hops to states."""
+
+    def since(self, start: int | None) -> Iterable[Any]:
+        """As in `Hops`."""
+        return self.values() if start is None else [state for hop, state in self.items() if hop >= start]
+
+
 Write = tuple[int, str, object]
 """Instant and event id of a write to an attribute, and what was written; None unsets."""
 
@@ -33,45 +50,48 @@ class Tiles:
         cut: events with `seq <= cut` are in it.
         hops: tiles by the key of their base, then by grain in milliseconds.
         attributes: the newest write to each attribute.
+        last_ms: instant of the newest event, of any kind; None before the first.
     """
 
     cut: int = 0
     hops: Mapping[str, Mapping[int, Hops]] = field(default_factory=dict)
     attributes: Mapping[str, Write] = field(default_factory=dict)
+    last_ms: int | None = None
 
 
 def tiles_of(events: Iterable[Event], bases: Bases, checked: CheckedCatalog) -> Tiles:
     """The tiles of some events of one source, in any order; the cut is their newest `seq`."""
     counting = Evaluation(checked, State("", 0, 0))
-    hops: dict[str, dict[int, dict[int, Any]]] = {}
+    hops: dict[str, dict[int, HopStates]] = {}
     attributes: dict[str, Write] = {}
-    cut = 0
+    cut, last_ms = 0, None
     for event in events:
-        cut = max(cut, event.seq)
+        cut, last_ms = max(cut, event.seq), _latest(last_ms, event.ts_ms)
         if event.kind == "identify":
             written = {name: (event.ts_ms, event.event_id, value) for name, value in event.properties.items()}
             attributes = _newest(attributes, written)
         for base in bases.by_key.values():
             state = state_of(event, base, counting)
             for grain in base.grains if state is not None else ():
-                tiles = hops.setdefault(base.key, {}).setdefault(grain, {})
+                tiles = hops.setdefault(base.key, {}).setdefault(grain, HopStates())
                 hop = hop_of(event, grain)
                 known = tiles.get(hop, FAMILIES[base.family].identity)
                 tiles[hop] = FAMILIES[base.family].merge(known, state)
-    return Tiles(cut, hops, attributes)
+    return Tiles(cut, hops, attributes, last_ms)
 
 
 def add(left: Tiles, right: Tiles, bases: Bases) -> Tiles:
     """`(+)`: the tiles of the events of both; neither is changed."""
-    hops: dict[str, dict[int, dict[int, Any]]] = {}
+    hops: dict[str, dict[int, HopStates]] = {}
     for key, base in bases.by_key.items():
         merge = FAMILIES[base.family].merge
         for side in (left, right):
             for grain, tiles in side.hops.get(key, {}).items():
-                known = hops.setdefault(key, {}).setdefault(grain, {})
+                known = hops.setdefault(key, {}).setdefault(grain, HopStates())
                 for hop, state in tiles.items():
                     known[hop] = merge(known[hop], state) if hop in known else state
-    return Tiles(max(left.cut, right.cut), hops, _newest(left.attributes, right.attributes))
+    attributes = _newest(left.attributes, right.attributes)
+    return Tiles(max(left.cut, right.cut), hops, attributes, _latest(left.last_ms, right.last_ms))
 
 
 def state_of(event: Event, base: Base, counting: Evaluation) -> Any:
@@ -143,13 +163,13 @@ class Folded(Mapping[str, Value]):
         window = aggregate.window
         if base.family == "days":
             # Which of the dates count, finalising decides.
-            yield from (state for tiles in self._hops(base, LOCAL_DAY) for state in tiles.values())
+            grain, start_ms = LOCAL_DAY, None
         elif window is None:
-            yield from (state for tiles in self._hops(base, DAY_MS) for state in tiles.values())
+            grain, start_ms = DAY_MS, None
         else:
-            start_ms = window.start_ms(self.t_ms)
-            for tiles in self._hops(base, window.hop_ms):
-                yield from (state for hop, state in tiles.items() if hop >= start_ms)
+            grain, start_ms = window.hop_ms, window.start_ms(self.t_ms)
+        for tiles in self._hops(base, grain):
+            yield from tiles.since(start_ms)
 
     def _counted(self, aggregate: typed.BaseAggregate, base: Base) -> Iterator[Occurrence]:
         """Fresh events that an aggregate counts."""
@@ -172,21 +192,23 @@ class Folded(Mapping[str, Value]):
         inside: dict[int, Any] = {}
         before: list[int] = []
         fresh = [(o.ts_ms // window.hop_ms * window.hop_ms, (1, o.ts_ms, o.ts_ms)) for o in self._fresh(base)]
-        tiled = [tile for tiles in self._hops(base, window.hop_ms) for tile in tiles.items()]
+        tiled = (tile for tiles in self._hops(base, window.hop_ms) for tile in tiles.items())
         for hop, state in (*tiled, *fresh):
             if hop >= start_ms:
                 inside[hop] = merge(inside.get(hop), state)
             else:
                 before.append(state[2])
         # What is older than the tiles of the window's grain is in those of a day.
-        days = (state[2] for tiles in self._hops(base, DAY_MS) for state in tiles.values())
+        days = (state[2] for tiles in self._hops(base, DAY_MS) for _, state in tiles.items())
         before += [last_ms for last_ms in days if last_ms < start_ms]
         hops = ((inside[hop][1], inside[hop][2]) for hop in sorted(inside))
         return longest_gap_minutes(hops, max(before, default=None))
 
     def _hops(self, base: Base, grain_ms: int) -> Iterator[Hops]:
         for source in self.sources:
-            yield source.hops.get(base.key, {}).get(grain_ms, {})
+            found = source.hops.get(base.key, {}).get(grain_ms)
+            if found is not None:
+                yield found
 
     def _moment(self) -> Moment:
         return Moment(self.t_ms, self.zone.day(self.t_ms))
@@ -202,6 +224,10 @@ def _occurrence(event: Event, base: Base, counting: Evaluation) -> Occurrence | 
     argument = aggregate.argument
     value = None if argument is None else field_value(argument, event.properties, counting.checked.zone)
     return Occurrence(event.ts_ms, event.event_id, event.local_day, value)
+
+
+def _latest(left: int | None, right: int | None) -> int | None:
+    return max((each for each in (left, right) if each is not None), default=None)
 
 
 def _newest(left: Mapping[str, Write], right: Mapping[str, Write]) -> dict[str, Write]:
