@@ -12,7 +12,7 @@ from dsl.documents.definitions import load_directory
 from examples.shop.journey import END_OF_DATA_MS, TIMEZONE, read_events
 from warehouse.database import Connection, connect
 from warehouse.exceptions import UnknownProject
-from warehouse.identities import update_identities
+from warehouse.identities import build_identities
 from warehouse.landing import land
 from warehouse.profiles import build_profiles
 from warehouse.records import Project
@@ -64,7 +64,7 @@ def open_shop(folder: Path, checked: CheckedCatalog, copies: int = 1, share: flo
             refresh = begin_refresh(
                 connection, registry, project, settings.home.lake, checked, catalog_version=1, now_ms=END_OF_DATA_MS
             )
-            update_identities(connection)
+            build_identities(connection)
             build_profiles(connection, checked, refresh)
             events = _count(connection)
         paths = tuple(file.absolute(settings.home.lake).absolute() for file in registry.files(PROJECT, refresh.cut))

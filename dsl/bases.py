@@ -41,7 +41,11 @@ class Base:
     @cached_property
     def id(self) -> int:
         """64 bits of the key's digest: what tells it apart where its tiles are packed."""
-        return int.from_bytes(hashlib.blake2b(self.key.encode(), digest_size=8).digest(), "little")
+        return _digest(self.key)
+
+    def tiles_id(self, grain_ms: int) -> int:
+        """64 bits that tell apart which tiles are kept: of which events, at which grain, for how long."""
+        return _digest(f"{self.key} {grain_ms} {self.grains[grain_ms]}")
 
     @cached_property
     def grains(self) -> Mapping[int, int | None]:
@@ -78,6 +82,11 @@ class Bases:
         """Every base by its id."""
         return {base.id: base for base in self.by_key.values()}
 
+    @property
+    def tiles_ids(self) -> frozenset[int]:
+        """What tells apart all tiles that are kept."""
+        return frozenset(base.tiles_id(grain) for base in self.by_key.values() for grain in base.grains)
+
 
 def bases_of(uses: Iterable[AggregateUse]) -> Bases:
     """The bases that aggregates read, each with all its windows."""
@@ -86,6 +95,10 @@ def bases_of(uses: Iterable[AggregateUse]) -> Bases:
         shared.setdefault(_key(use.aggregate), []).append(use)
     by_key = {key: _base(key, [use.aggregate for use in members]) for key, members in shared.items()}
     return Bases(by_key, {use.key: by_key[key] for key, members in shared.items() for use in members})
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def _base(key: str, aggregates: list[typed.BaseAggregate]) -> Base:

@@ -243,13 +243,23 @@ def _values(occurrence: Occurrence) -> Values | None:
     return Values({tag(occurrence.value): 1}) if is_scalar(occurrence.value) else None
 
 
+def values_of(counts: Mapping[str, int]) -> Values:
+    """The state of all tagged values with their exact counts, however many there are."""
+    if len(counts) <= EXACT:
+        return Values(counts)
+    return Values(_smallest(counts), of_hashes(map(hash_prefix, counts)))
+
+
 def _values_union(left: Values, right: Values) -> Values:
     both = {key: left.counts.get(key, 0) + right.counts.get(key, 0) for key in {**left.counts, **right.counts}}
     if len(both) <= EXACT and left.registers is None and right.registers is None:
         return Values(both)
-    kept = sorted(both, key=lambda key: (hash_prefix(key), canonical_order(key)))[:EXACT]
-    registers = union(_registers(left), _registers(right))
-    return Values({key: both[key] for key in kept}, registers)
+    return Values(_smallest(both), union(_registers(left), _registers(right)))
+
+
+def _smallest(counts: Mapping[str, int]) -> dict[str, int]:
+    kept = sorted(counts, key=lambda key: (hash_prefix(key), canonical_order(key)))[:EXACT]
+    return {key: counts[key] for key in kept}
 
 
 def _registers(state: Values) -> Registers:
@@ -285,6 +295,11 @@ class Histogram:
 def _histogram(occurrence: Occurrence) -> Histogram | None:
     number = _number(occurrence)
     return None if number is None else Histogram({number: 1})
+
+
+def histogram_of(counts: Mapping[int, int]) -> Histogram:
+    """The state of all numbers with their exact counts, however many there are."""
+    return Histogram(counts) if len(counts) <= EXACT else _histogram_union(Histogram(counts), Histogram({}))
 
 
 def _histogram_union(left: Histogram, right: Histogram) -> Histogram:

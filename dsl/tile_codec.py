@@ -102,7 +102,7 @@ def unpack(packed: bytes, bases: Bases) -> Tiles:
     """
     try:
         found = _decoder.decode(packed)
-    except msgspec.ValidationError as error:
+    except msgspec.DecodeError as error:
         raise TileFormatError("the online store holds tiles of another version: `tinycdp rebuild --online`") from error
     if found.format != FORMAT:
         raise TileFormatError(f"the online store holds tiles of format {found.format}: `tinycdp rebuild --online`")

@@ -19,17 +19,25 @@ from dsl.catalog import Export
 from dsl.check import CheckedValue
 from exports.files import write_audience
 from exports.plan import plan_audience
-from pipelines.metadata import file_metadata, folding_metadata, refresh_metadata, table_metadata, value_metadata
+from pipelines.metadata import (
+    file_metadata,
+    folding_metadata,
+    published_metadata,
+    refresh_metadata,
+    table_metadata,
+    value_metadata,
+)
 from pipelines.naming import asset_key, definition_description, owners, value_path
+from pipelines.publication import publish
 from pipelines.workspace import Workspace
-from serving.online.store import publish_catalog, publish_keys, publish_states
+from serving.online.store import publish_keys
 from warehouse.aggregates import build_aggregates
 from warehouse.analytics import publish_analytics
 from warehouse.comments import comment_tables
 from warehouse.identities import update_identities
-from warehouse.profiles import build_profiles
+from warehouse.profiles import update_profiles
 from warehouse.refresh import finish_refresh
-from warehouse.snapshot import read_states
+from warehouse.sources import update_sources
 from warehouse.tiles import update_tiles
 from warehouse.values import align_values, build_values, described
 
@@ -83,10 +91,11 @@ def _identities(workspace: Workspace) -> AssetsDefinition:
         pool=POOL,
     )
     def identities() -> MaterializeResult[None]:
-        """Which source belongs to which profile, and since when in the log."""
+        """What each source has sent last, which profile it belongs to, and since when in the log."""
         with workspace.warehouse() as connection:
-            workspace.current(connection)
-            found = update_identities(connection)
+            refresh = workspace.current(connection)
+            update_sources(connection, refresh, workspace.files(refresh.cut), workspace.settings.home.lake)
+            found = update_identities(connection, refresh)
             return MaterializeResult(metadata={**table_metadata(connection, "identities"), "added": found.added})
 
     return identities
@@ -118,9 +127,9 @@ def _profiles(workspace: Workspace) -> AssetsDefinition:
     def profiles() -> MaterializeResult[None]:
         """Everybody with an event from outside: identifiers, first and last sight, attributes."""
         with workspace.warehouse() as connection:
-            build_profiles(connection, workspace.checked, workspace.current(connection))
+            written = update_profiles(connection, workspace.checked, workspace.current(connection))
             shown = ("profile_id", "first_seen_at", "last_seen_at", "events")
-            return MaterializeResult(metadata=table_metadata(connection, "profiles", shown))
+            return MaterializeResult(metadata={**table_metadata(connection, "profiles", shown), "written": written})
 
     return profiles
 
@@ -208,15 +217,13 @@ def _online_snapshot(workspace: Workspace) -> AssetsDefinition:
         pool=POOL,
     )
     def online_snapshot() -> MaterializeResult[None]:
-        """The state of every profile, the definitions and the API keys, in the online store for decisions."""
-        project, document = workspace.settings.project, workspace.checked.catalog.to_document()
+        """Tiles and attributes of what has changed, the definitions and the API keys, for decisions."""
+        project = workspace.settings.project
         with workspace.warehouse() as connection, workspace.online() as client:
             refresh = workspace.current(connection)
-            states = read_states(connection, workspace.checked, refresh)
-            published = publish_states(client, project, workspace.snapshot(refresh), states)
-            publish_catalog(client, project, workspace.catalog_version, document)
             publish_keys(client, project, workspace.key_kinds())
-            return MaterializeResult(metadata={"dagster/row_count": published, **refresh_metadata(refresh)})
+            found = publish(connection, client, project, workspace.snapshot(refresh), workspace.checked, refresh)
+            return MaterializeResult(metadata={**published_metadata(found), **refresh_metadata(refresh)})
 
     return online_snapshot
 

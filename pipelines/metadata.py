@@ -7,6 +7,7 @@ from dagster import MetadataValue
 
 from dsl.check import CheckedCatalog
 from exports.files import ExportedFile
+from pipelines.publication import Published
 from warehouse.columns import count, literal, quoted
 from warehouse.database import Connection
 from warehouse.refresh import Refresh
@@ -33,6 +34,11 @@ def refresh_metadata(refresh: Refresh) -> Metadata:
 def folding_metadata(folding: Folding) -> Metadata:
     """What was folded into tiles."""
     return {"events_folded": folding.events, "bases_added": folding.added}
+
+
+def published_metadata(published: Published) -> Metadata:
+    """What was published of how many sources, and the cut before."""
+    return {"dagster/row_count": published.sources, "since": published.since}
 
 
 def table_metadata(

@@ -44,6 +44,7 @@ def run_decide(settings: Settings, output: Output, flag: str, profile: str, cont
     from dsl.check import check_catalog
     from dsl.numbers import read_json
     from serving.decide.decision import decide
+    from serving.online.fold import Fold
     from serving.online.reading import current_catalog, look_up
 
     try:
@@ -57,8 +58,9 @@ def run_decide(settings: Settings, output: Output, flag: str, profile: str, cont
         document = current_catalog(client, settings.project)
         if document is None:
             raise NothingThere("no definitions are published yet: run `tinycdp apply DIR`, then `tinycdp refresh`")
-        state = look_up(client, settings.project, who).state
-    decision = decide(check_catalog(Catalog.from_document(document)), flag, state, brought)
+        fold = Fold(check_catalog(Catalog.from_document(document)))
+        state = fold.state(look_up(client, settings.project, who))
+    decision = decide(fold.checked, flag, state, brought)
     output.result(
         {
             "flag": decision.flag,

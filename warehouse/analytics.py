@@ -7,7 +7,7 @@ from pathlib import Path
 from warehouse.columns import literal, quoted
 from warehouse.database import Connection, transaction
 
-KEPT_BACK = ("tiles", "tile_bases", "aggregates_of")
+KEPT_BACK = ("tiles", "tile_bases", "aggregates_of", "covered_tables")
 """Tables that stay in the warehouse: what a refresh goes on from."""
 _READ_ONLY = 0o444
 _CONTENTS = """

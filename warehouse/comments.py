@@ -54,6 +54,32 @@ TABLES = (
         },
     ),
     TableComment(
+        "sources",
+        "TABLE",
+        "Grain: one row per source with an event of any outside kind. Keys: source_id. Producer: asset identities.",
+        {
+            "source_id": _SOURCE,
+            "first_seen_ms": "First event of any outside kind, epoch milliseconds, UTC",
+            "last_seen_ms": "Last event of any outside kind, epoch milliseconds, UTC",
+            "events": "Number of events of outside kinds",
+            "first_seq": "seq of the first of them in the log",
+            "last_seq": "seq of the last of them in the log",
+        },
+    ),
+    TableComment(
+        "source_attributes",
+        "TABLE",
+        "Grain: one row per source and attribute that it ever wrote, top-level names only. Keys: source_id, name. "
+        "Producer: asset identities. The newest write by (ts_ms, event_id); that of all sources of a profile wins.",
+        {
+            "source_id": _SOURCE,
+            "name": "Name of the attribute",
+            "ts_ms": "When it was written, epoch milliseconds, UTC",
+            "event_id": "Of the identify event that wrote it",
+            "value": "JSON text; NULL where the newest write unset it",
+        },
+    ),
+    TableComment(
         "identities",
         "TABLE",
         "Grain: one row per source and interval of the log. Keys: source_id, valid_from_seq. Producer: asset "
@@ -80,6 +106,16 @@ TABLES = (
             "last_seen_ms": "Last event of any outside kind, epoch milliseconds, UTC",
             "events": "Number of events of outside kinds",
             "attributes": "All attributes, JSON text; last write wins per attribute",
+        },
+    ),
+    TableComment(
+        "attribute_types",
+        "TABLE",
+        "Grain: one row per attribute and type that a profile has it in. Keys: name, type. Producer: asset profiles.",
+        {
+            "name": "Name of the attribute",
+            "type": "number, string, boolean; json for lists and objects",
+            "profiles": "Number of profiles that have it in this type",
         },
     ),
     TableComment(

@@ -1,6 +1,6 @@
 """The table `tiles`: what is kept of the events of every source, hop by hop; a refresh folds what is new into it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -16,14 +16,14 @@ from warehouse.events_view import events_view_sql
 from warehouse.exceptions import RefreshError
 from warehouse.records import LakeFile
 from warehouse.refresh import Refresh
+from warehouse.stretches import stretches
 
 _CREATE_BASES = """
 CREATE TABLE IF NOT EXISTS tile_bases (
-    base_id INTEGER NOT NULL, key VARCHAR NOT NULL, grain_ms BIGINT NOT NULL, covered_seq BIGINT NOT NULL
+    base_id INTEGER NOT NULL, key VARCHAR NOT NULL, grain_ms BIGINT NOT NULL, kept_ms BIGINT,
+    covered_seq BIGINT NOT NULL
 )
 """
-_STRETCH_EVENTS = 20_000_000
-"""Events that are folded at a time: their columns are in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def update_tiles(
         by_coverage = sorted(read_coverage(connection, checked), key=lambda covered: covered.covered_seq)
         for seq, group in groupby(by_coverage, key=lambda covered: covered.covered_seq):
             members = [covered.tile_base for covered in group]
-            for lo, hi, its_files in _stretches(files, seq, refresh.cut):
+            for lo, hi, its_files in stretches(files, seq, refresh.cut):
                 connection.execute(
                     events_view_sql(its_files, refresh.cut, checked.property_columns, lake, "stretch_events")
                 )
@@ -89,34 +89,31 @@ def read_coverage(connection: Connection, checked: CheckedCatalog) -> list[Cover
 
 
 def _drop_unasked(connection: Connection, bases: Iterable[Base]) -> None:
-    wanted = {(base.key, grain) for base in bases for grain in base.grains}
-    known = connection.execute("SELECT base_id, key, grain_ms FROM tile_bases").fetchall()
-    for base_id in [base_id for base_id, key, grain in known if (key, grain) not in wanted]:
+    """Drops what is not asked for, and what has been kept for less time than is asked for now."""
+    wanted = {(base.key, grain): kept for base in bases for grain, kept in base.grains.items()}
+    known = connection.execute("SELECT base_id, key, grain_ms, kept_ms FROM tile_bases").fetchall()
+    for base_id in [b for b, key, grain, kept in known if not _serves(kept, wanted.get((key, grain), -1))]:
         connection.execute("DELETE FROM tiles WHERE base_id = ?", [base_id])
         connection.execute("DELETE FROM tile_bases WHERE base_id = ?", [base_id])
 
 
+def _serves(kept_ms: int | None, wanted_ms: int | None) -> bool:
+    """Whether tiles that are kept so long serve who wants them so long; None is for ever, -1 not at all."""
+    if wanted_ms is None or kept_ms is None:
+        return wanted_ms != -1 and kept_ms is None
+    return 0 <= wanted_ms <= kept_ms
+
+
 def _add_new(connection: Connection, bases: Iterable[Base]) -> int:
     known = set(connection.execute("SELECT key, grain_ms FROM tile_bases").fetchall())
-    new = [(base.key, grain) for base in bases for grain in base.grains if (base.key, grain) not in known]
+    wanted = {(base.key, grain): kept for base in bases for grain, kept in base.grains.items()}
+    new = [tile_base for tile_base in wanted if tile_base not in known]
     first = count(connection, "SELECT coalesce(max(base_id), 0) + 1 FROM tile_bases")
     for number, (key, grain) in enumerate(new, first):
-        connection.execute("INSERT INTO tile_bases VALUES (?, ?, ?, 0)", [number, key, grain])
+        connection.execute("INSERT INTO tile_bases VALUES (?, ?, ?, NULL, 0)", [number, key, grain])
+    for (key, grain), kept_ms in wanted.items():
+        connection.execute("UPDATE tile_bases SET kept_ms = ? WHERE key = ? AND grain_ms = ?", [kept_ms, key, grain])
     return len(new)
-
-
-def _stretches(files: Sequence[LakeFile], covered: int, cut: int) -> Iterator[tuple[int, int, list[LakeFile]]]:
-    """`(lo, hi]` and the files that hold its events, from what is covered to the cut; each of a bearable size."""
-    lo, rows = covered, 0
-    held: list[LakeFile] = []
-    for file in sorted((file for file in files if file.seq_hi > covered), key=lambda file: file.seq_lo):
-        if held and rows + file.rows > _STRETCH_EVENTS:
-            yield lo, held[-1].seq_hi, held
-            lo, rows, held = held[-1].seq_hi, 0, []
-        held.append(file)
-        rows += file.rows
-    if held:
-        yield lo, cut, held
 
 
 def _fold(connection: Connection, checked: CheckedCatalog, members: Sequence[TileBase], lo: int, hi: int) -> int:

@@ -3,10 +3,10 @@
 import asyncio
 
 from dsl.catalog import Catalog
-from dsl.check import CheckedCatalog, check_catalog
+from dsl.check import check_catalog
 from dsl.diagnostics import DefinitionError
 from dsl.failure import Failure
-from serving.online import OnlineReader
+from serving.online import Fold, OnlineReader
 
 # The current version, and older ones that requests already under way may still ask for.
 _VERSIONS_KEPT = 4
@@ -21,11 +21,11 @@ class Catalogs:
 
     def __init__(self, reader: OnlineReader) -> None:
         self._reader = reader
-        self._checked: dict[int, CheckedCatalog | CatalogUnusableError] = {}
+        self._checked: dict[int, Fold | CatalogUnusableError] = {}
         self._lock = asyncio.Lock()
 
-    async def get(self, version: int) -> CheckedCatalog:
-        """The catalog of a version; whoever comes while it is being checked waits for that one check.
+    async def get(self, version: int) -> Fold:
+        """The catalog of a version, with the states of profiles; who comes while it is being checked waits for that.
 
         Raises:
             CatalogUnusableError: that version cannot be used.
@@ -39,18 +39,18 @@ class Catalogs:
             raise found
         return found
 
-    def _keep(self, version: int, found: CheckedCatalog | CatalogUnusableError) -> None:
+    def _keep(self, version: int, found: Fold | CatalogUnusableError) -> None:
         self._checked[version] = found
         while len(self._checked) > _VERSIONS_KEPT:
             del self._checked[next(iter(self._checked))]
 
-    async def _check(self, version: int) -> CheckedCatalog | CatalogUnusableError:
+    async def _check(self, version: int) -> Fold | CatalogUnusableError:
         document = await self._reader.catalog(version)
         if document is None:
             raise CatalogUnusableError(f"catalog version {version} is not in the online store: publish it again")
         try:
             # Large catalogs take a while: other requests must not wait for it.
-            return await asyncio.to_thread(lambda: check_catalog(Catalog.from_document(document)))
+            return await asyncio.to_thread(lambda: Fold(check_catalog(Catalog.from_document(document))))
         except (DefinitionError, KeyError, TypeError) as error:
             return CatalogUnusableError(
                 f"catalog version {version} cannot be used ({type(error).__name__}): it was written by another version"

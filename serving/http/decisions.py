@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from dsl.check import CheckedCatalog
 from dsl.clock import format_instant
+from dsl.state import State
 from serving.decide import Decision, UnknownFlagError, decide
 from serving.http.auth import DOCUMENTED, require
 from serving.http.openapi import answers, json_body, query_parameters
@@ -24,13 +25,13 @@ class DecisionAnswer(msgspec.Struct, frozen=True, rename="camel"):
     """One decision.
 
     Attributes:
-        as_of: the instant that the profile's values are of, ISO 8601, on the project's clock.
+        as_of: the instant that the profile's values are of, ISO 8601, on the project's clock: now.
         as_of_seq: events up to this number of the log are counted.
-        snapshot_age_ms: how long ago `as_of` was; null when nothing was ever published.
+        snapshot_age_ms: how long ago the newest publication was of; null when nothing was ever published.
         expires_at: always null in this version.
         stale: null, or why the answer may be older than it should be: `no_snapshot` (nothing was published yet),
-            `older_catalog` (the values were computed for another version of the definitions), `percent_rank` (a rule
-            compares the profile with all others, as of the last refresh).
+            `bulk_load` (a load is landing or being published), `percent_rank` (a rule compares the profile with all
+            others, as of the last refresh).
     """
 
     flag: str
@@ -81,16 +82,18 @@ async def _decisions(request: Request, question: DecideRequest) -> list[Decision
     reading = await plane.reader.look_up(who)
     if reading.catalog_version is None:
         raise _not_found([UnknownFlagError(flag, None) for flag in flags], _PUBLISH_HELP)
-    catalog = await plane.catalogs.get(reading.catalog_version)
-    return [_answer(decision, reading, catalog) for decision in _decide_all(catalog, flags, reading, question)]
+    fold = await plane.catalogs.get(reading.catalog_version)
+    state = fold.state(reading)
+    decisions = _decide_all(fold.checked, flags, state, question)
+    return [_answer(decision, reading, state, fold.checked) for decision in decisions]
 
 
-def _decide_all(catalog: CheckedCatalog, flags: list[str], reading: Reading, question: DecideRequest) -> list[Decision]:
+def _decide_all(catalog: CheckedCatalog, flags: list[str], state: State, question: DecideRequest) -> list[Decision]:
     unknown: list[UnknownFlagError] = []
     decisions: list[Decision] = []
     for flag in flags:
         try:
-            decisions.append(decide(catalog, flag, reading.state, question.context))
+            decisions.append(decide(catalog, flag, state, question.context))
         except UnknownFlagError as error:
             unknown.append(error)
     if unknown:
@@ -98,17 +101,17 @@ def _decide_all(catalog: CheckedCatalog, flags: list[str], reading: Reading, que
     return decisions
 
 
-def _answer(decision: Decision, reading: Reading, catalog: CheckedCatalog) -> DecisionAnswer:
+def _answer(decision: Decision, reading: Reading, state: State, catalog: CheckedCatalog) -> DecisionAnswer:
     return DecisionAnswer(
         flag=decision.flag,
         allow=decision.allow,
         variant=decision.variant,
         payload=decision.payload,
         reasons=decision.reasons,
-        profile_id=reading.state.profile_id,
-        as_of_seq=reading.state.as_of_seq,
-        as_of=format_instant(reading.state.as_of_ms),
-        snapshot_age_ms=reading.age_ms,
+        profile_id=state.profile_id,
+        as_of_seq=state.as_of_seq,
+        as_of=format_instant(state.as_of_ms),
+        snapshot_age_ms=None if reading.snapshot is None else reading.snapshot.age_ms,
         expires_at=None,
         stale=_stale(reading, ranked=catalog.flags[decision.flag].ranked),
     )
@@ -117,8 +120,8 @@ def _answer(decision: Decision, reading: Reading, catalog: CheckedCatalog) -> De
 def _stale(reading: Reading, *, ranked: bool) -> str | None:
     if reading.snapshot is None:
         return "no_snapshot"
-    if reading.snapshot.catalog_version != reading.catalog_version:
-        return "older_catalog"
+    if reading.is_loading:
+        return "bulk_load"
     return "percent_rank" if ranked else None
 
 

@@ -14,15 +14,18 @@ from serving.online.append import (
 from serving.online.connection import connect, connect_async, store_errors
 from serving.online.embedded import embedded_url
 from serving.online.exceptions import OlderPublicationError, OnlineStoreError
-from serving.online.identities import catch_up, erase_identity, publish_identities, unmerge
+from serving.online.fold import Fold
+from serving.online.identities import catch_up, erase_identity, publish_identities, publish_profiles, unmerge
 from serving.online.log import LateEvent, LogEntry, read_late, read_log
-from serving.online.reading import OnlineReader, current_catalog, look_up, read, resolve
-from serving.online.snapshot import Reading, Snapshot
-from serving.online.store import delete_project, publish_catalog, publish_keys, publish_states, reserve_seq
+from serving.online.publication import Publication
+from serving.online.reading import OnlineReader, current_catalog, look_up, resolve, snapshot
+from serving.online.snapshot import Reading, Snapshot, SourceReading
+from serving.online.store import delete_project, publish_catalog, publish_keys, reserve_seq
 
 __all__ = [
     "DEDUP_WINDOW_MS",
     "Answer",
+    "Fold",
     "Item",
     "LateEvent",
     "LogEntry",
@@ -30,9 +33,11 @@ __all__ = [
     "OnlineAppender",
     "OnlineReader",
     "OnlineStoreError",
+    "Publication",
     "Reading",
     "Refusal",
     "Snapshot",
+    "SourceReading",
     "append",
     "body_digest",
     "catch_up",
@@ -47,13 +52,13 @@ __all__ = [
     "publish_catalog",
     "publish_identities",
     "publish_keys",
-    "publish_states",
-    "read",
+    "publish_profiles",
     "read_late",
     "read_log",
     "reserve_seq",
     "resolve",
     "settings_item",
+    "snapshot",
     "store_errors",
     "unmerge",
 ]

@@ -83,15 +83,31 @@ def publish_identities(
         for key, first in identities.retired().items()
         if chosen is None or identities.resolve(key) in chosen
     )
-    left, done = list[str](), 0
     _write(client, project, identities.seq, _Written(apart=identities.apart, settings=identities.settings))
-    while some := list(islice(profiles, _CHUNK)):
-        left += _write(client, project, identities.seq, _Written(profiles=some)) or []
+    left = publish_profiles(client, project, identities.seq, profiles, progress)
+    while old := list(islice(leads, _CHUNK)):
+        _write(client, project, identities.seq, _Written(retired=old))
+    return left
+
+
+def publish_profiles(
+    client: redis.Redis,
+    project: str,
+    seq: int,
+    profiles: Iterable[Profile],
+    progress: Callable[[int], None] | None = None,
+) -> list[str]:
+    """Write profiles as they are at `seq`; ids of those that a later record has changed and that were left.
+
+    Args:
+        progress: told the number of profiles done so far, after each chunk.
+    """
+    stream, left, done = iter(profiles), list[str](), 0
+    while some := list(islice(stream, _CHUNK)):
+        left += _write(client, project, seq, _Written(profiles=some)) or []
         done += len(some)
         if progress:
             progress(done)
-    while old := list(islice(leads, _CHUNK)):
-        _write(client, project, identities.seq, _Written(retired=old))
     return left
 
 

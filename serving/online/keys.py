@@ -77,7 +77,12 @@ class Keys:
 
     def catalog(self, version: int) -> str:
         """Document of one catalog version."""
-        return self._key(f"catalog:{version}")
+        return f"{self.catalog_prefix}{version}"
+
+    @property
+    def catalog_prefix(self) -> str:
+        """What the keys of all catalog versions begin with."""
+        return self._key("catalog:")
 
     @property
     def snapshot(self) -> str:
@@ -90,13 +95,29 @@ class Keys:
         return self._key("publishing")
 
     @property
-    def states(self) -> str:
-        """What the keys of all states begin with."""
-        return self._key("state:")
+    def cut(self) -> str:
+        """The announced cut: every record up to this `seq` has landed."""
+        return self._key("cut")
 
-    def state(self, profile_id: str) -> str:
-        """State of one profile as of a snapshot."""
-        return self.states + profile_id
+    @property
+    def loading(self) -> str:
+        """Hash: first -> last `seq` of ranges that bulk loads reserved and no finished publication contains yet."""
+        return self._key("loading")
+
+    def base(self, source_id: str) -> str:
+        """Tiles and attributes of a source up to the cut that they carry (`dsl.tile_codec`)."""
+        return self._key(f"base:{source_id}")
+
+    def chunk(self, source_id: str) -> str:
+        """Hash: tiles of the fresh events of a hot source.
+
+        `tiles` as in a base, of the events from the base's cut up to `hi`, with the bases of the catalog `version`.
+        """
+        return self._key(f"chunk:{source_id}")
+
+    def rank(self, profile_id: str) -> str:
+        """Where a profile stands among all as of the snapshot: each `percent_rank` that the catalog reads."""
+        return self._key(f"rank:{profile_id}")
 
     def ident(self, identifier: str) -> str:
         """Profile id of an identifier, which is written `<kind>:<value>`."""

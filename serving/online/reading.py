@@ -1,4 +1,4 @@
-"""Looking into the online store: the state of a profile, the current catalog version, keys.
+"""Looking into the online store: what is known of a profile, the current catalog version, keys.
 
 What is asked and how the answer is read are pure functions, shared by the blocking client of the command line and the
 asynchronous one of the API.
@@ -6,47 +6,41 @@ asynchronous one of the API.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from hashlib import sha1
+from pathlib import Path
+from typing import Any, Final, cast
 
 import redis
 import redis.asyncio
+from redis.client import NEVER_DECODE
+from redis.exceptions import NoScriptError
 
-from dsl.clock import Clock
 from dsl.identifiers import profile_id as new_profile_id
-from dsl.state import State
 from serving.online.connection import store_errors
 from serving.online.keys import Keys
-from serving.online.snapshot import Reading, Snapshot
-from serving.online.wire import unpack_catalog, unpack_snapshot, unpack_state
+from serving.online.snapshot import Reading, Snapshot, SourceReading
+from serving.online.wire import unpack_catalog, unpack_ranks, unpack_snapshot
 
-# One round trip: which profile, its state, and what that is to be judged by. KEYS[3] is absent for a profile id.
-# ARGV: what state keys begin with, the profile id if unknown, a profile id that a `user` value may be (or nothing).
-_LOOK_UP = """
-local id = ARGV[2]
-if ARGV[3] ~= '' and redis.call('EXISTS', ARGV[1] .. ARGV[3]) == 1 then
-  id = ARGV[3]
-elseif KEYS[3] then
-  id = redis.call('GET', KEYS[3]) or id
-end
-return {id, redis.call('GET', ARGV[1] .. id), redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])}
-"""
+_LOOK_UP: Final = (Path(__file__).parent / "look_up.lua").read_text(encoding="utf-8")
+_SHA: Final = sha1(_LOOK_UP.encode(), usedforsecurity=False).hexdigest()
+_RAW: Final[dict[str, Any]] = {NEVER_DECODE: True}
+"""Tiles are bytes, whatever the client makes of other answers."""
 
 
-def read(client: redis.Redis, project: str, who: str) -> State:
-    """What is known of a profile; an unknown one has empty mappings and the id that it would get.
+def look_up(client: redis.Redis, project: str, who: str) -> Reading:
+    """All that is known of a profile at one moment.
 
     Args:
         who: an identifier (`user:208`, as `dsl.identifiers.source_id` writes it) or a profile id. A `user` value that
             is a known profile id addresses that profile.
     """
-    return look_up(client, project, who).state
-
-
-def look_up(client: redis.Redis, project: str, who: str) -> Reading:
-    """The state of a profile together with the snapshot and the catalog version of the same moment."""
-    question = _Question.of(project, who)
+    question, run = _Question.of(project, who), cast(Any, client)
     with store_errors():
-        return _reading(client.register_script(_LOOK_UP)(keys=question.keys, args=question.arguments))
+        try:
+            answer = run.execute_command("EVALSHA", _SHA, *question.arguments, **_RAW)
+        except NoScriptError:
+            answer = run.execute_command("EVAL", _LOOK_UP, *question.arguments, **_RAW)
+    return _reading(answer)
 
 
 def resolve(client: redis.Redis, project: str, identifier: str) -> str | None:
@@ -59,7 +53,8 @@ def resolve(client: redis.Redis, project: str, identifier: str) -> str | None:
 def snapshot(client: redis.Redis, project: str) -> Snapshot | None:
     """The newest finished publication; None when there never was one."""
     with store_errors():
-        return _snapshot(client.get(Keys(project).snapshot))
+        found = client.get(Keys(project).snapshot)
+    return None if found is None else unpack_snapshot(str(found).encode())
 
 
 def current_catalog(client: redis.Redis, project: str) -> Mapping[str, Any] | None:
@@ -77,13 +72,16 @@ class OnlineReader:
     def __init__(self, client: redis.asyncio.Redis, project: str) -> None:
         self._client = client
         self._keys = Keys(project)
-        self._look_up = client.register_script(_LOOK_UP)
 
     async def look_up(self, who: str) -> Reading:
         """As the function `look_up`."""
-        question = _Question.of(self._keys.project, who)
+        question, run = _Question.of(self._keys.project, who), cast(Any, self._client)
         with store_errors():
-            return _reading(await self._look_up(keys=question.keys, args=question.arguments))
+            try:
+                answer = await run.execute_command("EVALSHA", _SHA, *question.arguments, **_RAW)
+            except NoScriptError:
+                answer = await run.execute_command("EVAL", _LOOK_UP, *question.arguments, **_RAW)
+        return _reading(answer)
 
     async def key_kind(self, digest: str) -> str | None:
         """`write`, `read` or `admin` of the API key with this hex SHA-256; None when there is no such key."""
@@ -100,7 +98,8 @@ class OnlineReader:
     async def snapshot(self) -> Snapshot | None:
         """As the function `snapshot`."""
         with store_errors():
-            return _snapshot(await self._client.get(self._keys.snapshot))
+            found = await self._client.get(self._keys.snapshot)
+        return None if found is None else unpack_snapshot(str(found).encode())
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -109,39 +108,35 @@ class OnlineReader:
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """Keys and arguments of the look-up script."""
+    """What follows the script in a call of it: number of keys, keys, arguments."""
 
-    keys: list[str]
-    arguments: list[str]
+    arguments: list[str | int]
 
     @classmethod
     def of(cls, project: str, who: str) -> "_Question":
         keys = Keys(project)
-        judged_by = [keys.catalog_current, keys.snapshot]
+        its_keys = [keys.catalog_current, keys.snapshot, keys.seq, keys.loading]
+        prefixes = [keys.ident(""), keys.profile(""), keys.base(""), keys.chunk(""), keys.fresh(""), keys.rank("")]
         kind, colon, value = who.partition(":")
         if not colon:
-            return cls(judged_by, [keys.states, who, ""])
+            return cls([4, *its_keys, *prefixes, who, ""])
         may_be_profile = value if kind == "user" else ""
-        return cls([*judged_by, keys.ident(who)], [keys.states, new_profile_id(who), may_be_profile])
+        return cls([5, *its_keys, keys.ident(who), *prefixes, new_profile_id(who), may_be_profile])
 
 
-def _reading(answer: list[str | None]) -> Reading:
-    found_id, state, version, packed_snapshot = answer
-    profile_id = str(found_id)
-    taken = _snapshot(packed_snapshot)
+def _reading(answer: Any) -> Reading:
+    profile_id, version, taken, seq, is_loading, ranks, sources = answer
     return Reading(
-        state=unpack_state(profile_id, state) if state is not None else _unknown(profile_id, taken),
-        snapshot=taken,
-        catalog_version=int(version) if version is not None else None,
+        profile_id=profile_id.decode(),
+        sources=[_source(*source) for source in sources],
+        seq=int(seq or 0),
+        snapshot=None if taken is None else unpack_snapshot(taken),
+        catalog_version=None if version is None else int(version),
+        is_loading=bool(is_loading),
+        ranks={} if ranks is None else unpack_ranks(ranks),
     )
 
 
-def _unknown(profile_id: str, taken: Snapshot | None) -> State:
-    """Nobody: as of the snapshot, which would hold the profile if it had an event."""
-    if taken is None:
-        return State(profile_id, as_of_ms=Clock().now_ms(), as_of_seq=0)
-    return State(profile_id, as_of_ms=taken.as_of_ms, as_of_seq=taken.cut)
-
-
-def _snapshot(packed: bytes | str | None) -> Snapshot | None:
-    return None if packed is None else unpack_snapshot(str(packed))
+def _source(source_id: bytes, base: bytes | None, chunk: bytes | None, entries: list[Any]) -> SourceReading:
+    fresh = [(int(entry.partition(b"-")[0]), fields[1]) for entry, fields in entries]
+    return SourceReading(source_id.decode(), base, chunk, fresh)

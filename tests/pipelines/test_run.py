@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus
 
-from dsl.catalog import Trait
+from dsl.catalog import Catalog, Trait
+from dsl.check import check_catalog
 from pipelines.instance import prepare_instance
 from pipelines.run import RefreshEvent, RefreshReport, refresh
 from serving.online import connect as connect_online
 from serving.online import embedded
+from serving.online.fold import Fold
 from serving.online.reading import current_catalog, look_up, snapshot
 from tests.pipelines.conftest import filled_shop
 from tests.warehouse.small_shop import CATALOG, SmallShop, event, open_shop
@@ -130,11 +132,16 @@ def test_online_store_has_the_states(refreshed: Refreshed) -> None:
     """After a refresh decisions find profiles by identifier, at the refresh's instant, with its catalog."""
     shop, report = refreshed.shop, refreshed.report
     client = connect_online(embedded.embedded_url(shop.home.valkey))
-    reading, taken = look_up(client, "default", "user:ann"), snapshot(client, "default")
-    assert 3_000_000 == reading.state.aggregates["events.purchase.count"]
+    reading, taken, document = (
+        look_up(client, "default", "user:ann"),
+        snapshot(client, "default"),
+        current_catalog(client, "default"),
+    )
     assert taken is not None
+    assert document is not None
+    state = Fold(check_catalog(Catalog.from_document(document))).state(reading)
+    assert 3_000_000 == state.aggregates["events.purchase.count"]
     assert (report.refresh.cut, report.refresh.t_ms, 1) == (taken.cut, taken.as_of_ms, reading.catalog_version)
-    assert current_catalog(client, "default") is not None
     client.close()
 
 

@@ -6,11 +6,13 @@ import pytest
 import redis
 
 from dsl.catalog import Flag, Rule, Segment
-from dsl.clock import format_instant
+from dsl.clock import parse_instant
+from dsl.event_record import EventRecord, write_record
 from dsl.identifiers import profile_id
-from serving.online import Snapshot, delete_project, publish_catalog, publish_states
+from serving.online import Item, Publication, Snapshot, append, delete_project, publish_catalog, reserve_seq
+from serving.online.keys import Keys
 from tests.serving.api import Api
-from tests.serving.world import CATALOG, CUT, OFFSET_MS, World, now_ms, person
+from tests.serving.world import CATALOG, CUT, OFFSET_MS, World, now_ms, person, publish_people
 
 Ask = dict[str, str]
 
@@ -26,6 +28,7 @@ def test_get(api: Api, world: World, ask: Ask) -> None:
     body = answer.json()
     age = body.pop("snapshotAgeMs")
     assert 5_000 <= age < 120_000
+    assert abs(parse_instant(body.pop("asOf")) - world.snapshot.as_of_ms - age) < 60_000
     assert {
         "flag": "banner",
         "allow": True,
@@ -34,7 +37,6 @@ def test_get(api: Api, world: World, ask: Ask) -> None:
         "reasons": ['rule 1 matched: segment("vip")', "segment vip: purchases_30d = 4 >= 3"],
         "profileId": profile_id("user:ann"),
         "asOfSeq": CUT,
-        "asOf": format_instant(world.snapshot.as_of_ms),
         "expiresAt": None,
         "stale": None,
     } == body
@@ -107,17 +109,23 @@ def test_any_text_can_be_an_id(api: Api, ask: Ask) -> None:
 
 
 def test_what_is_published_is_live_at_the_next_request(api: Api, world: World, ask: Ask, online: redis.Redis) -> None:
-    """A new catalog version and a new state are seen at once; values of an older version are marked."""
+    """A new catalog version, a new base, an event and a load that has begun are seen at once."""
     wanted = {"params": {"userId": "zoe", "flag": "fresh"}, "headers": ask}
     assert 404 == api.http.get("/v1/decide", **wanted).status_code  # type: ignore[arg-type]  # both are plain dicts
     newer = replace(CATALOG, flags=(*CATALOG.flags, replace(CATALOG.flags[0], key="fresh")))
-    publish_catalog(online, world.project, 2, newer.to_document())
-    first = api.http.get("/v1/decide", params={"userId": "zoe", "flag": "fresh"}, headers=ask).json()
-    assert (False, "older_catalog") == (first["allow"], first["stale"])
     later = Snapshot(CUT + 1, now_ms(), 2, OFFSET_MS, "UTC")
-    publish_states(online, world.project, later, [person("zoe", later.as_of_ms, 9)])
+    reserve_seq(online, world.project, 1, 0)
+    publish_people(online, world.project, later, [person("zoe", later.as_of_ms, 2)], newer)
+    first = api.http.get("/v1/decide", params={"userId": "zoe", "flag": "fresh"}, headers=ask).json()
+    assert (False, None) == (first["allow"], first["stale"])
+    record = EventRecord("new", "track", "purchase", now_ms(), now_ms(), 0)
+    (appended,) = append(online, world.project, [Item("new", write_record(record), "d", ("user:zoe",))], now_ms())
     second = api.http.get("/v1/decide", params={"userId": "zoe", "flag": "fresh"}, headers=ask).json()
-    assert (True, None) == (second["allow"], second["stale"])
+    assert (True, None, appended.seq) == (second["allow"], second["stale"], second["asOfSeq"])
+    reserve_seq(online, world.project, 5, 0)
+    third = api.http.get("/v1/decide", params={"userId": "zoe", "flag": "fresh"}, headers=ask).json()
+    assert (True, "bulk_load") == (third["allow"], third["stale"])
+    online.delete(Keys(world.project).loading)
 
 
 def test_ranks_are_of_the_last_refresh(api: Api, world: World, ask: Ask, online: redis.Redis) -> None:
@@ -125,11 +133,11 @@ def test_ranks_are_of_the_last_refresh(api: Api, world: World, ask: Ask, online:
     top = Segment("top", "percent_rank(purchases_30d) >= 0.9")
     flags = (Flag("top_only", (Rule('segment("top")', "on"),)), Flag("anybody", (Rule("true", "on"),)))
     newer = replace(CATALOG, segments=(*CATALOG.segments, top), flags=flags)
-    publish_catalog(online, world.project, 7, newer.to_document())
-    later = Snapshot(CUT + 1, now_ms(), 7, OFFSET_MS, "UTC")
-    state, identifiers = person("zoe", later.as_of_ms, 9)
-    ranked = replace(state, aggregates={**state.aggregates, 'percent_rank(trait("purchases_30d"))': 950_000})
-    publish_states(online, world.project, later, [(ranked, identifiers)])
+    later = Snapshot(CUT + 9, now_ms(), 7, OFFSET_MS, "UTC")
+    zoe = person("zoe", later.as_of_ms, 9)
+    publish_people(online, world.project, later, [zoe], newer)
+    ranks = {'percent_rank(trait("purchases_30d"))': 950_000}
+    Publication(online, world.project, later).ranks([(zoe.profile.profile_id, ranks)])
     for flag, stale in (("top_only", "percent_rank"), ("anybody", None)):
         answer = api.http.get("/v1/decide", params={"userId": "zoe", "flag": flag}, headers=ask).json()
         assert (True, stale) == (answer["allow"], answer["stale"])

@@ -114,7 +114,7 @@ def test_a_version_is_checked_once(valkey_url: str, online: redis.Redis, project
         catalogs = Catalogs(reader)
         found = await asyncio.gather(*(catalogs.get(version) for version in [1, 2] * 20))
         await reader.close()
-        return reader.fetched, [list(found[0].flags), list(found[1].flags)]
+        return reader.fetched, [list(each.checked.flags) for each in found[:2]]
 
     fetched, flags = asyncio.run(many())
     assert [1, 2] == sorted(fetched)

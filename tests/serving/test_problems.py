@@ -8,7 +8,6 @@ import pytest
 import redis
 
 from dsl.apikeys import digest, new_key
-from dsl.identifiers import profile_id
 from serving.http.problems import STATUSES
 from serving.http.question import LARGEST_BODY_BYTES
 from serving.online import connect, embedded
@@ -157,18 +156,18 @@ def test_a_revoked_key(api: Api, world: World, online: redis.Redis) -> None:
 
 def test_our_own_fault(api: Api, world: World, online: redis.Redis) -> None:
     """What nobody expected is 500 `bug` in the same shape; the next request is answered as if nothing happened."""
-    key = f"{{{world.project}}}:state:{profile_id('user:eve')}"
-    before = online.get(key)
+    key = f"{{{world.project}}}:base:user:eve"
+    before = online.dump(key) or b""
     online.set(key, '{"secret": "eve@example.com"')
     broken = api.http.get("/v1/decide?userId=eve&flag=banner", headers={"x-api-key": world.keys["read"]})
-    online.set(key, before or "")
+    online.restore(key, 0, before, replace=True)
     assert 500 == broken.status_code
     check_shape(500, broken.headers["content-type"], broken.json())
     assert broken.headers["x-request-id"] in broken.json()["instance"]
     again = api.http.get("/v1/decide?userId=eve&flag=banner", headers={"x-api-key": world.keys["read"]})
     assert 200 == again.status_code
     logged = api.lines(broken.headers["x-request-id"])
-    assert '"error_type":"ValidationError"' in logged[0]
+    assert '"error_type":"TileFormatError"' in logged[0]
     assert "eve@example.com" not in api.log.read_text()
     assert "Traceback" not in api.log.read_text()
 

@@ -6,12 +6,18 @@ from dataclasses import replace
 import pytest
 import redis
 
+from dsl.check import check_catalog
+from dsl.event_record import EventRecord, write_record
 from dsl.identifiers import profile_id
-from dsl.state import State
 from serving.online import (
+    Fold,
+    Item,
     OlderPublicationError,
     OnlineStoreError,
+    Publication,
+    Reading,
     Snapshot,
+    append,
     connect,
     connect_async,
     current_catalog,
@@ -19,55 +25,48 @@ from serving.online import (
     look_up,
     publish_catalog,
     publish_keys,
-    publish_states,
-    read,
     reserve_seq,
     resolve,
+    snapshot,
 )
 from serving.online.keys import Keys
-from serving.online.reading import snapshot
-from tests.serving.world import CATALOG, CUT, publish
+from tests.serving.world import CATALOG, COUNT, now_ms, packed, person, publish, publish_people
 
 ANN = profile_id("user:ann")
+CHECKED = check_catalog(CATALOG)
+FOLD = Fold(CHECKED)
+SNAPSHOT = Snapshot(10, 1_000, 1, 0, "UTC")
 
 
-def a_state(who: str, cut: int = 10, as_of_ms: int = 1_000) -> State:
-    """A state with a value of every kind."""
-    return State(
-        profile_id(who),
-        as_of_ms,
-        cut,
-        {"name": "Ann", "kids": 2_000_000, "tags": ["a", "b"], "deep": {"x": None}, "member": True},
-        {"events.purchase.count": -(2**63), "first_seen_at": None, "p": True, "s": "\u20ac", "l": ("x", 1, False)},
-    )
+def purchases(client: redis.Redis, project: str, who: str) -> object:
+    """How often somebody has bought, as a decision sees it."""
+    return FOLD.state(look_up(client, project, who), 10_000_000).aggregates[COUNT]
 
 
-def test_a_state_comes_back_as_it_was(online: redis.Redis, project: str) -> None:
-    """Every kind of value survives, by identifier and by profile id."""
-    state = a_state("user:ann")
-    assert 1 == publish_states(online, project, Snapshot(10, 1_000, 1, 0, "UTC"), [(state, ("user:ann", "anon:x"))])
-    assert [state] * 3 == [read(online, project, who) for who in ("user:ann", "anon:x", ANN)]
+def publish_one(client: redis.Redis, project: str, snapshot: Snapshot, count: int, user: str = "ann") -> None:
+    """A publication in which one person has bought so often."""
+    publish_people(client, project, snapshot, [person(user, 9_000_000, count)])
 
 
 def test_nobody_is_empty(online: redis.Redis, project: str) -> None:
-    """An unknown profile has nothing and the id that it would get, as of the snapshot."""
-    publish_states(online, project, Snapshot(10, 1_000, 1, 0, "UTC"), [])
-    assert State(profile_id("user:x"), 1_000, 10) == read(online, project, "user:x")
-    assert State(profile_id("user:y"), 1_000, 10) == read(online, project, profile_id("user:y"))
+    """An unknown profile has no sources and the id that it would get; its state is that of no events."""
+    publish_people(online, project, SNAPSHOT, [])
+    reading = look_up(online, project, "user:x")
+    assert (profile_id("user:x"), []) == (reading.profile_id, reading.sources)
+    assert profile_id("user:y") == look_up(online, project, profile_id("user:y")).profile_id
+    assert 0 == purchases(online, project, "user:x")
 
 
 def test_a_user_value_may_be_a_profile_id(online: redis.Redis, project: str) -> None:
     """A `user` value that is a known profile id addresses that profile; of another kind it does not."""
     publish(online, project)
-    assert ANN == read(online, project, f"user:{ANN}").profile_id
-    assert profile_id(f"device:{ANN}") == read(online, project, f"device:{ANN}").profile_id
+    assert ANN == look_up(online, project, f"user:{ANN}").profile_id
+    assert profile_id(f"device:{ANN}") == look_up(online, project, f"device:{ANN}").profile_id
 
 
 def test_before_anything_is_published(online: redis.Redis, project: str) -> None:
     """An empty store answers: nobody, no snapshot, no catalog."""
-    reading = look_up(online, project, "user:ann")
-    assert ({}, 0) == (reading.state.aggregates, reading.state.as_of_seq)
-    assert (None, None, None) == (reading.snapshot, reading.catalog_version, reading.age_ms)
+    assert Reading(ANN, [], 0, None, None) == look_up(online, project, "user:ann")
     assert (None, None, None) == (
         resolve(online, project, "user:ann"),
         snapshot(online, project),
@@ -76,57 +75,117 @@ def test_before_anything_is_published(online: redis.Redis, project: str) -> None
 
 
 def test_the_clock_of_the_project(online: redis.Redis, project: str) -> None:
-    """The age of a state is counted on the project's clock, whose offset was published with it."""
+    """Now is the project's, whose offset was published with the snapshot."""
     world = publish(online, project)
     reading = look_up(online, project, "user:ann")
     assert world.snapshot == reading.snapshot
-    assert reading.age_ms is not None
-    assert 5_000 <= reading.age_ms < 60_000
+    assert 5_000 <= world.snapshot.age_ms < 60_000
+    assert abs(FOLD.state(reading).as_of_ms - now_ms()) < 60_000
 
 
-@pytest.mark.parametrize("older", [Snapshot(9, 5_000, 1, 0, "UTC"), Snapshot(10, 999, 1, 0, "UTC")])
+def test_now_is_after_everything_known(online: redis.Redis, project: str) -> None:
+    """A clock behind the newest event of a profile is not followed."""
+    publish_one(online, project, SNAPSHOT, 1)
+    assert 9_000_000 - 3_600_000 + 1 == FOLD.state(look_up(online, project, "user:ann"), 5).as_of_ms
+
+
+@pytest.mark.parametrize("older", [replace(SNAPSHOT, cut=9, as_of_ms=5_000), replace(SNAPSHOT, as_of_ms=999)])
 def test_an_older_publication_is_refused(online: redis.Redis, project: str, older: Snapshot) -> None:
     """Neither an older cut nor an older instant of the same cut overwrites anything."""
-    newer = Snapshot(10, 1_000, 1, 0, "UTC")
-    publish_states(online, project, newer, [(a_state("user:ann"), ("user:ann",))])
+    publish_one(online, project, SNAPSHOT, 3)
     with pytest.raises(OlderPublicationError, match="already being published"):
-        publish_states(online, project, older, [(a_state("user:ann", older.cut), ("user:ann",))])
-    assert newer == snapshot(online, project)
-    assert 10 == read(online, project, "user:ann").as_of_seq
+        publish_one(online, project, older, 2)
+    late = Publication(online, project, older)
+    for write in (lambda: late.bases([("user:ann", b"")]), lambda: late.ranks([(ANN, {})]), lambda: late.end({})):
+        with pytest.raises(OlderPublicationError):
+            write()
+    assert (SNAPSHOT, 3_000_000) == (snapshot(online, project), purchases(online, project, "user:ann"))
 
 
 def test_a_publication_that_is_overtaken_stops(online: redis.Redis, project: str) -> None:
-    """An old publisher that comes late with its next chunk writes nothing more, and is not announced."""
-    old, new = Snapshot(10, 1_000, 1, 0, "UTC"), Snapshot(11, 2_000, 1, 0, "UTC")
-
-    def slow() -> "list[tuple[State, tuple[str, ...]]]":
-        return [(a_state(f"user:{number}"), (f"user:{number}",)) for number in range(1_200)]
+    """An old publisher that comes late with its next sources writes nothing more, and is not announced."""
+    old, new = SNAPSHOT, replace(SNAPSHOT, cut=11, as_of_ms=2_000)
+    publication = Publication(online, project, old)
+    publication.begin()
+    one = packed(person("x", 9_000_000, 1), FOLD, 10)
 
     def overtake(done: int) -> None:
         if done == 500:
-            publish_states(online, project, new, [(a_state("user:700", 11, 2_000), ("user:700",))])
+            publish_one(online, project, new, 5, "700")
 
     with pytest.raises(OlderPublicationError):
-        publish_states(online, project, old, slow(), overtake)
+        publication.bases(((f"user:{number}", one) for number in range(1_200)), overtake)
     assert new == snapshot(online, project)
-    assert 11 == read(online, project, "user:700").as_of_seq
-    assert {} == read(online, project, "user:1100").aggregates
+    assert 5_000_000 == purchases(online, project, "user:700")
+    assert not online.exists(Keys(project).base("user:1100"))
 
 
 def test_the_same_publication_again(online: redis.Redis, project: str) -> None:
     """A publication that was broken off is finished by doing it again."""
-    same = Snapshot(10, 1_000, 1, 0, "UTC")
     for _ in range(2):
-        publish_states(online, project, same, [(a_state("user:ann"), ("user:ann",))])
-    assert same == snapshot(online, project)
+        publish_one(online, project, SNAPSHOT, 2)
+    assert (SNAPSHOT, 2_000_000) == (snapshot(online, project), purchases(online, project, "user:ann"))
 
 
-def test_progress_counts_profiles(online: redis.Redis, project: str) -> None:
-    """Progress is told after each chunk and ends at the number of profiles."""
+def test_progress_counts_sources(online: redis.Redis, project: str) -> None:
+    """Progress is told after each chunk and ends at the number of sources."""
     told: list[int] = []
-    people = ((a_state(f"user:{number}"), (f"user:{number}",)) for number in range(1_050))
-    assert 1_050 == publish_states(online, project, Snapshot(10, 1_000, 1, 0, "UTC"), people, told.append)
+    sources = ((f"user:{number}", b"") for number in range(1_050))
+    assert 1_050 == Publication(online, project, SNAPSHOT).bases(sources, told.append)
     assert [500, 1_000, 1_050] == told
+
+
+def test_an_event_of_a_moment_ago_counts(online: redis.Redis, project: str) -> None:
+    """What is appended is in the next answer, before and after a publication takes it into the base, once."""
+    publish_one(online, project, replace(SNAPSHOT, cut=0), 2)
+    for number in range(3):
+        record = EventRecord(f"new-{number}", "track", "purchase", 9_000_000 + number, 9_000_000, 0)
+        item = Item(record.event_id, write_record(record), "d", ("user:ann",))
+        ((answer),) = append(online, project, [item], 9_000_000)
+        assert (3 + number) * 1_000_000 == purchases(online, project, "user:ann")
+        assert answer.seq == FOLD.state(look_up(online, project, "user:ann")).as_of_seq
+    (source,) = (each for each in look_up(online, project, "user:ann").sources if each.fresh)
+    assert [1, 2, 3] == [seq for seq, _ in source.fresh]
+    # A publication of the first two of them.
+    publish_one(online, project, replace(SNAPSHOT, cut=2), 4)
+    assert 5_000_000 == purchases(online, project, "user:ann")
+    publish_one(online, project, replace(SNAPSHOT, cut=3), 5)
+    assert 5_000_000 == purchases(online, project, "user:ann")
+    assert not online.exists(Keys(project).fresh("user:ann"))
+
+
+def test_an_identify_of_a_moment_ago_counts(online: redis.Redis, project: str) -> None:
+    """The newest write of an attribute wins, in the base or fresh; null unsets."""
+    publish(online, project)
+
+    def write(event_id: str, ts_ms: int, properties: str) -> object:
+        record = EventRecord(event_id, "identify", "identify", ts_ms, ts_ms, 0, properties)
+        append(online, project, [Item(event_id, write_record(record), "d", ("user:ann",))], now_ms())
+        return FOLD.state(look_up(online, project, "user:ann")).attributes
+
+    assert {"plan": "gold", "n": 1_500_000} == write("old", 1_000, '{"plan": "free", "n": 1.50}')
+    assert {"plan": "silver", "n": 1_500_000} == write("new", now_ms(), '{"plan": "silver"}')
+    assert {"plan": "silver"} == write("unset", now_ms() + 1, '{"n": null}')
+
+
+def test_a_retired_id_leads_to_its_profile(online: redis.Redis, project: str) -> None:
+    """After a merge both profile ids and all identifiers read the sources of both."""
+    for number, named in enumerate((("anon:a",), ("user:ann",), ("user:ann", "anon:a"))):
+        record = EventRecord(f"e{number}", "track", "purchase", 9_000_000, 9_000_000, 0)
+        append(online, project, [Item(record.event_id, write_record(record), "d", named)], 9_000_000)
+    for who in ("anon:a", "user:ann", ANN, profile_id("anon:a")):
+        assert 3_000_000 == purchases(online, project, who)
+        assert ANN == look_up(online, project, who).profile_id
+
+
+def test_a_load_is_announced_until_it_is_published(online: redis.Redis, project: str) -> None:
+    """From the reservation of its range to the end of a publication that contains it."""
+    first = reserve_seq(online, project, 5, 0)
+    assert look_up(online, project, "user:ann").is_loading
+    publish_one(online, project, replace(SNAPSHOT, cut=first), 1)
+    assert look_up(online, project, "user:ann").is_loading
+    publish_one(online, project, replace(SNAPSHOT, cut=first + 4), 1)
+    assert not look_up(online, project, "user:ann").is_loading
 
 
 def test_reserved_ranges_never_meet(valkey_url: str, online: redis.Redis, project: str) -> None:
@@ -174,11 +233,12 @@ def test_deleting_a_project_touches_no_other(online: redis.Redis, project: str) 
     other, pattern = f"{project}-2", f"{project}*"
     for each in (project, other, pattern):
         publish(online, each)
-    assert delete_project(online, pattern) == 3 + 6 + 5
-    assert CUT == read(online, other, "user:ann").as_of_seq
+    # Three people with a base, a profile and two identifiers each, and what a project has once.
+    assert 3 * 4 + 7 == delete_project(online, pattern)
+    assert 4_000_000 == purchases(online, other, "user:ann")
     delete_project(online, project)
     assert [] == list(online.scan_iter(match=f"{{{project}}}:*"))
-    assert CUT == read(online, other, "user:ann").as_of_seq
+    assert 4_000_000 == purchases(online, other, "user:ann")
 
 
 @pytest.mark.parametrize(

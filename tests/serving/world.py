@@ -1,16 +1,21 @@
 """A world that decisions can be checked in by head: three people, two segments, five flags."""
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import redis
 
 from dsl.apikeys import KeyKind, digest, new_key
 from dsl.catalog import Catalog, EventSchema, Flag, Rule, Segment, Trait, Variant
+from dsl.check import check_catalog
+from dsl.event import Event
 from dsl.identifiers import profile_id, source_id
-from dsl.state import State, Value
-from serving.online import Snapshot, publish_catalog, publish_keys, publish_states
+from dsl.identity_records import Profile
+from dsl.tile_codec import pack
+from dsl.tiles import tiles_of
+from serving.online import Fold, Publication, Snapshot, publish_keys, publish_profiles, reserve_seq
 
 ROOT = Path(__file__).parents[2]
 KINDS: tuple[KeyKind, ...] = ("write", "read", "admin")
@@ -53,20 +58,58 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000 - OFFSET_MS
 
 
-def person(user: str, as_of_ms: int, purchases: int | None, plan: str | None = None) -> tuple[State, tuple[str, ...]]:
-    """A state with the identifiers `user:<user>` and the e-mail `<user>@example.com`."""
-    identifiers = (source_id("user", user), source_id("email", f"{user}@example.com"))
-    aggregates: dict[str, Value] = {} if purchases is None else {COUNT: purchases * 1_000_000}
-    attributes = {} if plan is None else {"plan": plan}
-    return State(profile_id(identifiers[0]), as_of_ms, CUT, attributes, aggregates), identifiers
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody with a user id, the e-mail `<user>@example.com`, and events."""
+
+    user: str
+    events: tuple[Event, ...] = ()
+
+    @property
+    def profile(self) -> Profile:
+        """Who it is."""
+        source, email = source_id("user", self.user), source_id("email", f"{self.user}@example.com")
+        return Profile(profile_id(source), source, 1, {source: 1, email: 1})
+
+
+def person(user: str, as_of_ms: int, purchases: int, plan: str | None = None) -> Person:
+    """Somebody with as many purchases, one an hour, the last of them an hour ago, and a plan."""
+    bought = [a_purchase(user, as_of_ms - number * 3_600_000, number) for number in range(1, purchases + 1)]
+    if plan is not None:
+        its_own = (f"{user}-plan", 100, "identify", "identify", f"user:{user}", as_of_ms - 1_000, 0, {"plan": plan})
+        bought.append(Event(*its_own))  # type: ignore[arg-type]  # the kind is one
+    return Person(user, tuple(bought))
+
+
+def a_purchase(user: str, ts_ms: int, seq: int) -> Event:
+    """One purchase."""
+    its_id = f"{user}-{seq}"
+    return Event(its_id, seq, "track", "purchase", source_id("user", user), ts_ms, ts_ms // 86_400_000)
+
+
+def publish_people(
+    client: redis.Redis, project: str, snapshot: Snapshot, people: Sequence[Person], catalog: Catalog = CATALOG
+) -> None:
+    """One whole publication."""
+    fold = Fold(check_catalog(catalog))
+    publication = Publication(client, project, snapshot)
+    publication.begin()
+    publish_profiles(client, project, snapshot.cut, [each.profile for each in people])
+    publication.bases((f"user:{each.user}", packed(each, fold, snapshot.cut)) for each in people)
+    publication.end(catalog.to_document())
+
+
+def packed(somebody: Person, fold: Fold, cut: int) -> bytes:
+    """The base of somebody's events."""
+    return pack(replace(tiles_of(somebody.events, fold.bases, fold.checked), cut=cut), fold.bases)
 
 
 def publish(client: redis.Redis, project: str, version: int = 1, catalog: Catalog = CATALOG) -> World:
     """Publish ann (4 purchases, gold), bob (1, silver) and eve (none, no plan) as of five seconds ago."""
     as_of_ms = now_ms() - 5_000
     world = World(project, Snapshot(CUT, as_of_ms, version, OFFSET_MS, "UTC"))
-    people = [person("ann", as_of_ms, 4, "gold"), person("bob", as_of_ms, 1, "silver"), person("eve", as_of_ms, None)]
-    publish_states(client, project, world.snapshot, people)
-    publish_catalog(client, project, version, catalog.to_document())
+    reserve_seq(client, project, CUT, 0)
+    people = [person("ann", as_of_ms, 4, "gold"), person("bob", as_of_ms, 1, "silver"), person("eve", as_of_ms, 0)]
+    publish_people(client, project, world.snapshot, people, catalog)
     publish_keys(client, project, {digest(key): kind for kind, key in world.keys.items()})
     return world

@@ -9,8 +9,9 @@ from tests.warehouse.small_shop import NOW_MS, SmallShop
 from warehouse.aggregates import build_aggregates
 from warehouse.database import Connection
 from warehouse.identities import update_identities
-from warehouse.profiles import build_profiles
+from warehouse.profiles import update_profiles
 from warehouse.refresh import Refresh, begin_refresh, finish_refresh
+from warehouse.sources import update_sources
 from warehouse.tiles import update_tiles
 from warehouse.values import build_values
 
@@ -26,20 +27,16 @@ class Bench:
         """A refresh with everything before traits and segments."""
         shop = self.shop
         refresh = begin_refresh(self.connection, shop.registry, shop.project, shop.home.lake, checked, 1, now_ms)
-        update_identities(self.connection)
         self.build_base(checked, refresh)
         return refresh
 
     def build_base(self, checked: CheckedCatalog, refresh: Refresh) -> None:
-        """Tiles, profiles and aggregates."""
-        update_tiles(
-            self.connection,
-            checked,
-            refresh,
-            self.shop.registry.files(self.shop.project.key, refresh.cut),
-            self.shop.home.lake,
-        )
-        build_profiles(self.connection, checked, refresh)
+        """Sources, identities, tiles, profiles and aggregates."""
+        files, lake = self.shop.registry.files(self.shop.project.key, refresh.cut), self.shop.home.lake
+        update_sources(self.connection, refresh, files, lake)
+        update_identities(self.connection, refresh)
+        update_tiles(self.connection, checked, refresh, files, lake)
+        update_profiles(self.connection, checked, refresh)
         build_aggregates(self.connection, checked, refresh)
 
     def run(self, checked: CheckedCatalog, now_ms: int = NOW_MS, keys: Sequence[str] | None = None) -> Refresh:

@@ -1,23 +1,29 @@
 """Refresh: from the lake to the tables, by hand-computed figures."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
+from dsl.bases import bases_of
 from dsl.catalog import Catalog, EventSchema, Segment, Trait
-from dsl.check import check_catalog
+from dsl.check import CheckedCatalog, check_catalog
 from dsl.evaluate import Evaluation
 from dsl.identifiers import profile_id
-from dsl.state import Value
+from dsl.state import State, Value
+from dsl.tile_codec import unpack
+from dsl.tiles import Folded, attributes_of
 from tests.warehouse.bench import Bench
 from tests.warehouse.small_shop import CATALOG, DAY_MS, EVENTS, NOW_MS, event, open_shop
 from warehouse.database import connect
 from warehouse.exceptions import RefreshError
+from warehouse.online_bases import packed_sources
+from warehouse.online_profiles import changed_profiles, read_ranks
 from warehouse.refresh import Refresh, current_refresh, open_project
-from warehouse.snapshot import read_states
 from warehouse.values import align_values, build_values, segment_sizes
 
 CHECKED = check_catalog(CATALOG)
@@ -63,8 +69,8 @@ def test_attributes_are_the_last_write_of_each(bench: Bench) -> None:
     bench.shop.land(event("late", "ann", 85, "identify", attributes='{"plan": "basic", "age": 1, "city": "Oslo"}'))
     bench.run(CHECKED)
     attributes = bench.by_user("profiles", "attributes")
-    assert '{"plan":"premium","age":31.5,"city":"Oslo","vip":true}' == attributes["ann"]
-    assert '{"plan":"premium","age":12345678901.123456,"tags":["a",1]}' == attributes["bob"]
+    assert '{"age":31.5,"city":"Oslo","plan":"premium","vip":true}' == attributes["ann"]
+    assert '{"age":12345678901.123456,"plan":"premium","tags":["a",1]}' == attributes["bob"]
     assert "{}" == attributes["dee"]
 
 
@@ -126,7 +132,8 @@ def test_ranks_are_among_all_profiles(bench: Bench) -> None:
     } == (bench.by_user("traits", "reversed"))
     assert {"ann": 0, "bob": None, "cem": None, "dee": None, "eva": None} == bench.by_user("traits", "alone")
     assert ["ann", "cem"] == bench.members("top")
-    states = {state.profile_id: state for state, _ in read_states(bench.connection, checked, refresh)}
+    ranked = dict(read_ranks(bench.connection, checked))
+    states = _states(bench, checked, refresh, ranked)
     ann = Evaluation(checked, states[profile_id("user:ann")])
     assert (750_000, 0, 250_000, 0, True) == tuple(
         ann.definition(key) for key in ("spend_rank", "age_rank", "reversed", "alone", "top")
@@ -174,12 +181,13 @@ def test_sources_keep_their_profile(bench: Bench) -> None:
 
 def test_profile_is_the_merge_of_its_sources(bench: Bench) -> None:
     """With two sources in one profile its events add up, and the newest write of an attribute wins over both."""
-    refresh = bench.begin(CHECKED)
+    bench.begin(CHECKED)
     ann, eva = profile_id("user:ann"), profile_id("user:eva")
-    bench.connection.execute("UPDATE identities SET profile_id = ? WHERE source_id = 'user:eva'", [ann])
-    bench.build_base(CHECKED, refresh)
-    build_values(bench.connection, CHECKED, CHECKED.order, refresh)
-    assert [(["user:ann", "user:eva"], 6, '{"plan":"free","age":31.5,"vip":"yes"}')] == bench.rows(
+    bench.shop.land(event("merging", "eva", 0.5, name="visit"))
+    bench.rows("UPDATE identities SET valid_to_seq = 12 WHERE source_id = 'user:eva'")
+    bench.rows(f"INSERT INTO identities VALUES ('user:eva', '{ann}', 12, NULL)")
+    bench.run(CHECKED)
+    assert [(["user:ann", "user:eva"], 7, '{"age":31.5,"plan":"free","vip":"yes"}')] == bench.rows(
         f"SELECT identifiers, events, attributes FROM profiles WHERE profile_id = '{ann}'"
     )
     assert [] == bench.rows(f"SELECT * FROM traits WHERE profile_id = '{eva}'")
@@ -274,7 +282,7 @@ def test_states_evaluate_to_what_the_tables_hold(bench: Bench) -> None:
     """For every profile the state that is published gives the very values that SQL computed."""
     refresh = bench.run(CHECKED)
     columns = [key for key in CHECKED.order if CHECKED.values[key].kind == "trait"]
-    states = {state.profile_id: state for state, _ in read_states(bench.connection, CHECKED, refresh)}
+    states = _states(bench, CHECKED, refresh)
     tables = bench.rows(f"SELECT profile_id, {', '.join(columns)} FROM traits")
     assert {row[0] for row in tables} == set(states)
     for profile, *values in tables:
@@ -283,6 +291,24 @@ def test_states_evaluate_to_what_the_tables_hold(bench: Bench) -> None:
     for key in ("buyers", "vip", "lapsed", "nobody"):
         holding = {profile for profile, state in states.items() if Evaluation(CHECKED, state).definition(key)}
         assert {p for (p,) in bench.rows(f"SELECT profile_id FROM segment_members WHERE segment = '{key}'")} == holding
+
+
+def _states(
+    bench: Bench,
+    checked: CheckedCatalog,
+    refresh: Refresh,
+    ranks: Mapping[str, Mapping[str, int]] = MappingProxyType({}),
+) -> dict[str, State]:
+    """The state of every profile, from what is published of its source."""
+    bases, found = bases_of(checked.aggregates.values()), dict[str, State]()
+    known = {profile.profile_id for profile in changed_profiles(bench.connection, 0, refresh.cut)}
+    for source in packed_sources(bench.connection, checked, refresh, 0, frozenset()):
+        tiles, who = [unpack(source.packed, bases)], profile_id(source.source_id)
+        folded = Folded(checked, bases, tiles, [], refresh.t_ms, checked.zone, ranks.get(who, {}))
+        # What we log ourselves makes no profile.
+        if who in known:
+            found[who] = State(who, refresh.t_ms, refresh.cut, attributes_of(tiles), folded)
+    return found
 
 
 def _shown(value: Value, key: str) -> object:
@@ -295,10 +321,10 @@ def _shown(value: Value, key: str) -> object:
     return value
 
 
-def test_identifiers_go_with_the_states(bench: Bench) -> None:
-    """Each state comes with the identifiers that lead to its profile."""
+def test_identifiers_of_profiles(bench: Bench) -> None:
+    """Each profile is published with the identifiers that lead to it."""
     refresh = bench.run(CHECKED)
-    found = {identifiers for _, identifiers in read_states(bench.connection, CHECKED, refresh)}
+    found = {tuple(profile.members) for profile in changed_profiles(bench.connection, 0, refresh.cut)}
     assert {("user:ann",), ("user:bob",), ("user:cem",), ("user:dee",), ("user:eva",)} == found
 
 
@@ -310,7 +336,7 @@ def test_nothing_landed(tmp_path: Path, catalog: Catalog) -> None:
         refresh = Bench(shop, connection).run(checked)
         assert (0, NOW_MS) == (refresh.cut, refresh.t_ms)
         assert [(0, 0, 0)] == connection.execute("SELECT events, profiles, members FROM refreshes").fetchall()
-        assert [] == list(read_states(connection, checked, refresh))
+        assert [] == list(packed_sources(connection, checked, refresh, 0, frozenset()))
         assert {0.0} >= {share for (share,) in connection.execute("SELECT share FROM segment_sizes").fetchall()}
 
 

@@ -110,6 +110,20 @@ def test_only_what_is_new_is_folded(bench: Bench) -> None:
     assert (2, 9) == folded(catalog)
 
 
+def test_a_longer_window_brings_dropped_tiles_back(bench: Bench) -> None:
+    """Tiles that were dropped because no window reached them are folded again when a longer window asks for them."""
+    short = Catalog(traits=(Trait("n", "events.purchase.count_7d"),), timezone="America/New_York")
+    longer = replace(short, traits=(*short.traits, Trait("m", "events.purchase.count_30d")))
+    bench.shop.land(event("three weeks ago", "eva", 21, amount=3))
+    bench.run(check_catalog(short))
+    few = _held(bench, check_catalog(short))
+    assert 0 == bench.by_user("traits", "n")["eva"]
+    bench.run(check_catalog(longer))
+    assert (0, 1) == (bench.by_user("traits", "n")["eva"], bench.by_user("traits", "m")["eva"])
+    bench.run(check_catalog(short))
+    assert few == _held(bench, check_catalog(short))
+
+
 def test_a_killed_update_changes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """What breaks half-way leaves tiles and coverage as they were; the next refresh folds every event once."""
     checked = check_catalog(

@@ -1,0 +1,90 @@
+"""What is published of sources: the tiles that changed, packed, so that every source has all of them."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dsl.bases import bases_of
+from dsl.catalog import Catalog, Trait
+from dsl.check import check_catalog
+from dsl.event import Event
+from dsl.identifiers import profile_id
+from dsl.recount import count_again
+from dsl.tile_codec import unpack
+from dsl.tiles import Folded, attributes_of
+from tests.dsl.tiled_world import CHECKED, ZONE, world
+from tests.warehouse.bench import Bench
+from tests.warehouse.small_shop import open_shop
+from tests.warehouse.test_tiles import land_events
+from warehouse.database import connect
+from warehouse.online_bases import packed_sources
+from warehouse.online_profiles import changed_profiles
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_was_published_is_what_was_counted(seed: int, tmp_path: Path) -> None:
+    """After each refresh, bases published then or earlier give the values of the events up to it, and attributes."""
+    t_ms, events = world(seed + 300)
+    pick = random.Random(seed)
+    pick.shuffle(events)
+    cuts = sorted(pick.randrange(len(events) + 1) for _ in range(2))
+    shop = open_shop(tmp_path / "home", ZONE.name)
+    with connect(shop.home.warehouse) as connection:
+        bench = Bench(shop, connection)
+        store: dict[str, bytes] = {}
+        landed: list[Event] = []
+        since, held = 0, frozenset[int]()
+        for part in (events[: cuts[0]], events[cuts[0] : cuts[1]], events[cuts[1] :]):
+            # Other definitions each time: what a new base needs is published of all who have it.
+            traits = tuple(pick.sample(CHECKED.catalog.traits, 24))
+            checked = check_catalog(replace(CHECKED.catalog, traits=traits))
+            bases = bases_of(checked.aggregates.values())
+            if part:
+                land_events(bench, part, t_ms)
+            landed += part
+            refresh = bench.begin(checked, t_ms)
+            written = list(packed_sources(connection, checked, refresh, since, held))
+            assert sorted({each.source_id for each in written}) == [each.source_id for each in written]
+            assert {event.source_id for event in part} <= {each.source_id for each in written}
+            store |= {each.source_id: each.packed for each in written}
+            since, held = refresh.cut, bases.tiles_ids
+            for source in {event.source_id for event in landed}:
+                own = [replace(event, seq=1) for event in landed if event.source_id == source]
+                counted = count_again("p", own, checked, refresh.t_ms, refresh.cut, ZONE)
+                tiles = unpack(store[source], bases)
+                assert dict(counted.aggregates) == dict(Folded(checked, bases, [tiles], [], refresh.t_ms, ZONE))
+                assert dict(counted.attributes) == attributes_of([tiles])
+
+
+def test_nobody_is_published_twice(tmp_path: Path) -> None:
+    """A source without new events is not read again; a new base is published of those who have events of it."""
+    checked = check_catalog(Catalog(traits=(Trait("a", "events.buy.count_7d"),), timezone=ZONE.name))
+    more = replace(checked.catalog, traits=(*checked.catalog.traits, Trait("b", "events.tap.sum(n)")))
+    now_ms = 1_500_000_000_000
+    events = [
+        Event("e1", 1, "track", "buy", "user:ann", now_ms - 5, 0, {}),
+        Event("e2", 2, "track", "tap", "user:bob", now_ms - 5, 0, {"n": 1_000_000}),
+        Event("e3", 3, "track", "go", "user:cem", now_ms - 5, 0, {}),
+    ]
+    shop = open_shop(tmp_path / "home", ZONE.name)
+    with connect(shop.home.warehouse) as connection:
+        bench = Bench(shop, connection)
+        land_events(bench, events, now_ms)
+        refresh = bench.begin(checked, now_ms)
+        held = bases_of(checked.aggregates.values()).tiles_ids
+
+        def published(since: int) -> list[str]:
+            return [each.source_id for each in packed_sources(connection, checked, refresh, since, held)]
+
+        assert ["user:ann", "user:bob", "user:cem"] == published(0)
+        assert [] == published(refresh.cut)
+        assert ["user:cem"] == published(refresh.cut - 1)
+        checked = check_catalog(more)
+        refresh = bench.begin(checked, now_ms)
+        assert ["user:bob"] == published(refresh.cut)
+        people = list(changed_profiles(connection, 0, refresh.cut))
+        assert sorted(map(profile_id, ("user:ann", "user:bob", "user:cem"))) == [each.profile_id for each in people]
+        assert {1} == {len(each.members) for each in people}
+        assert [] == list(changed_profiles(connection, refresh.cut, refresh.cut))
