@@ -74,7 +74,8 @@ def _key(workspace: Workspace, *path: str) -> AssetKey:
 def _events(workspace: Workspace) -> AssetsDefinition:
     @asset(key=_key(workspace, "events"), group_name="base", kinds={"duckdb", "parquet"}, pool=POOL)
     def events() -> MaterializeResult[None]:
-        """Everything that has landed: the view `events` over the lake, up to the cut of a new refresh."""
+        """Everything that was appended, landed: the view `events` over the lake, up to the cut of a new refresh."""
+        workspace.land()
         with workspace.warehouse() as connection:
             refresh = workspace.begin(connection)
             return MaterializeResult(metadata={**table_metadata(connection, "events"), **refresh_metadata(refresh)})

@@ -11,6 +11,7 @@ from dsl.check import CheckedCatalog, check_catalog
 from serving.online.connection import connect as connect_online
 from serving.online.embedded import start
 from serving.online.snapshot import Snapshot
+from serving.worker.landing import LogLanding, land_log
 from warehouse.database import Connection, connect
 from warehouse.exceptions import RefreshError
 from warehouse.records import LakeFile
@@ -53,6 +54,11 @@ class Workspace:
             yield client
         finally:
             client.close()
+
+    def land(self) -> LogLanding:
+        """Land what has been appended by now."""
+        with self.registry() as registry, self.online() as client:
+            return land_log(client, self.settings.home, registry, registry.project(self.settings.project))
 
     def begin(self, connection: Connection) -> Refresh:
         """A new refresh over everything that has landed.

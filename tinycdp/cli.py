@@ -52,7 +52,7 @@ def up(
     port: Annotated[int, typer.Option(help="Port of the API.")] = 8000,
     dagster_port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
 ) -> None:
-    """Keep the API and the Dagster UI running; a process that dies is started again, ctrl-C stops all.
+    """Keep the API, the worker and the Dagster UI running; a process that dies is started again, ctrl-C stops all.
 
     Example: `tinycdp up --port 8000 --dagster-port 3000`
     """
@@ -84,6 +84,17 @@ def serve(
     from tinycdp.running import run_serve
 
     run_serve(Settings.read(), host, port)
+
+
+@app.command()
+def worker() -> None:
+    """Land what is appended, announce it, fold busy sources; in the foreground until it is stopped.
+
+    Example: `tinycdp worker`
+    """
+    from tinycdp.upkeep import run_worker
+
+    run_worker(Settings.read())
 
 
 @app.command()

@@ -86,7 +86,7 @@ def _current(settings: Settings) -> tuple[Clock, Zone, int, CheckedCatalog]:
     workspace = Workspace(settings)
     with workspace.registry() as registry:
         project = workspace.ensure_project(registry)
-        return project.clock, project.zone, registry.max_seq(project.key), workspace.checked(registry)[1]
+        return project.clock, project.zone, registry.landed_seq(project.key), workspace.checked(registry)[1]
 
 
 def _folder(path: str) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 from dsl.clock import format_instant
 from dsl.failure import Failure
 from tinycdp.output import Output
-from tinycdp.supervisor import Supervisor, api_command, dagster_commands
+from tinycdp.supervisor import Supervisor, api_command, dagster_commands, worker_command
 from tinycdp.workspace import Workspace
 from warehouse.settings import Settings
 
@@ -30,7 +30,7 @@ def prepare(settings: Settings) -> None:
 
 
 def run_up(settings: Settings, output: Output, host: str, port: int, dagster_port: int) -> None:
-    """Supervises the API and Dagster until ctrl-C, then stops them, and the embedded store if this started it."""
+    """Supervises API, worker and Dagster until ctrl-C, then stops them; the embedded store too if this started it."""
     from serving.online import embedded
 
     check_ports(host, port, dagster_port)
@@ -59,14 +59,13 @@ def supervise(
     dagster_port: int,
     then: Callable[[str], None] | None = None,
 ) -> None:
-    """Keeps the API and Dagster running until ctrl-C; `then` is called with the API's address once it answers."""
+    """Keeps API, worker and Dagster running until ctrl-C; `then` is called with the API's address once it answers."""
     from pipelines.instance import prepare_instance
 
     prepare_instance(settings.home)
     address = f"http://{host}:{port}"
-    supervisor = Supervisor(
-        [api_command(settings, host, port), *dagster_commands(settings, host, dagster_port)], output.say
-    )
+    commands = [api_command(settings, host, port), *dagster_commands(settings, host, dagster_port)]
+    supervisor = Supervisor([*commands, worker_command(settings)], output.say)
     supervisor.start()
     try:
         supervisor.wait_for(f"{address}/health")

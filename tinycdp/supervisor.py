@@ -152,6 +152,13 @@ def api_command(settings: Settings, host: str, port: int) -> Command:
     return Command("api", arguments, settings.home.logs / "api.log", _environment(settings))
 
 
+def worker_command(settings: Settings) -> Command:
+    """What lands the log as a process."""
+    return Command(
+        "worker", (sys.executable, "-m", "tinycdp", "worker"), settings.home.logs / "worker.log", _environment(settings)
+    )
+
+
 def dagster_commands(settings: Settings, host: str, port: int) -> tuple[Command, Command]:
     """Dagster's web server and its daemon (schedules and sensors) as processes."""
     environment = {**_environment(settings), "DAGSTER_HOME": str(settings.home.dagster)}

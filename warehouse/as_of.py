@@ -101,7 +101,7 @@ class AsOf:
 @contextmanager
 def as_of(home: Home, registry: Registry, project: Project, checked: CheckedCatalog, t_ms: int) -> Iterator[AsOf]:
     """The project at `t_ms` with all that is known now, for the expressions of `checked`."""
-    cut = registry.max_seq(project.key)
+    cut = registry.landed_seq(project.key)
     refresh = Refresh(0, cut, t_ms, project.zone.day(t_ms), 0)
     with connect() as connection:
         connection.execute(events_view_sql(registry.files(project.key, cut), cut, checked.property_columns, home.lake))

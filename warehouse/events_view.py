@@ -16,7 +16,10 @@ _COLUMNS = {
     "source_id": "VARCHAR",
     "ts_ms": "BIGINT",
     "received_at_ms": "BIGINT",
+    "appended_at_ms": "BIGINT",
     "local_day": "INTEGER",
+    "identifiers": "VARCHAR",
+    "alias": "VARCHAR",
     "properties": "VARCHAR",
     "context": "VARCHAR",
 }

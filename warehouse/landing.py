@@ -1,50 +1,30 @@
 """Landing: a batch of events is checked, stripped of what has landed before, numbered, and put into the lake."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from dsl.clock import DAY_MS, Zone, parse_instant
-from dsl.columns import Column, column_name, read_column, typed_columns
+from dsl.clock import Zone, parse_instant
+from dsl.columns import Column, column_name
 from warehouse import lake
+from warehouse.day_files import COLUMNS, Progress, local_day, property_columns, write_days
 from warehouse.exceptions import LandingError
 from warehouse.observed import sightings
 from warehouse.property_columns import DTYPES, with_typed_columns
-from warehouse.property_text import properties_text
 from warehouse.records import LakeFile, Project
 from warehouse.registry import Registry
 from warehouse.settings import Home
 
 KINDS: Final = ("track", "page", "screen", "identify", "alias", "group", "system")
 """Kinds of events."""
-COLUMNS: Final[dict[str, type[pl.DataType]]] = {
-    "seq": pl.Int64,
-    "event_id": pl.String,
-    "kind": pl.String,
-    "name": pl.String,
-    "source_id": pl.String,
-    "ts_ms": pl.Int64,
-    "received_at_ms": pl.Int64,
-    "local_day": pl.Int32,
-    "properties": pl.String,
-    "context": pl.String,
-}
-"""Columns of every file of the lake, before the typed columns of properties."""
-
 _REQUIRED = ("event_id", "kind", "name", "source_id", "ts_ms")
-_STRETCH_EVENTS = 50_000
-"""Events whose properties are written out at a time: the texts take some 300 bytes each."""
 _FIRST_MS = parse_instant("0001-01-02")
 """Earliest `ts`: a local date, in any zone, must be a date."""
 
 Reserve = Callable[[int], int]
 """Takes a count, gives the first of so many numbers that are nobody else's: `[first, first + count)`."""
-Progress = Callable[[int, int], None]
-"""Is told the number of events written so far and in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +85,9 @@ def land(
             return Landing(0, batch.height)
         seq_lo = _reserved(new.height, reserve, registry.max_seq(project.key))
         numbered = _numbered(new, seq_lo, project.zone)
-        files = _write(home.lake, project.key, _by_day(batch, numbered), new.height, progress)
+        files = write_days(home.lake, project.key, batch, numbered, progress)
         registry.add_observed(project.key, sightings(batch, project.zone))
-        registry.add_files(files)
+        registry.add_files(files, (seq_lo, seq_lo + new.height - 1))
     return Landing(new.height, batch.height - new.height, tuple(files), seq_lo, seq_lo + new.height - 1)
 
 
@@ -119,22 +99,6 @@ def _reserved(count: int, reserve: Reserve, held: int) -> int:
             "raise the counter above that before landing again"
         )
     return seq_lo
-
-
-def _write(
-    folder: Path, project: str, days: Iterator[tuple[int, pl.DataFrame]], count: int, progress: Progress | None
-) -> list[LakeFile]:
-    """Write a file a day; when one fails none stays."""
-    files: list[LakeFile] = []
-    with ExitStack() as undo:
-        for day, events in days:
-            files.append(lake.write_day(folder, project, day, events))
-            undo.callback(files[-1].absolute(folder).unlink, missing_ok=True)
-            if progress is not None:
-                progress(sum(file.rows for file in files), count)
-        # From here on the manifest may name the files, whatever happens: they stay.
-        undo.pop_all()
-    return files
 
 
 def _checked(events: pl.DataFrame, received_at_ms: int) -> pl.DataFrame:
@@ -155,6 +119,9 @@ def _checked(events: pl.DataFrame, received_at_ms: int) -> pl.DataFrame:
     return batch.with_columns(
         ts_ms=pl.min_horizontal("ts_ms", pl.lit(received_at_ms, pl.Int64)),
         received_at_ms=pl.lit(received_at_ms, pl.Int64),
+        appended_at_ms=pl.lit(received_at_ms, pl.Int64),
+        identifiers=pl.lit(None, pl.String),
+        alias=pl.lit(None, pl.String),
     )
 
 
@@ -163,18 +130,12 @@ def _typed(events: pl.DataFrame) -> pl.DataFrame:
     optional = [pl.lit(None, pl.String).alias(name) for name in ("properties", "context") if name not in events.columns]
     events = events.with_columns(optional)
     types: dict[str, pl.DataType] = {column: COLUMNS[column]() for column in (*_REQUIRED, "properties", "context")}
-    types |= {_canonical(column): DTYPES[column.type] for column in _properties(events)}
+    types |= {_canonical(column): DTYPES[column.type] for column in property_columns(events)}
     for column, wanted in types.items():
         found = events.schema[column]
         if found not in (wanted, pl.Null) and not (wanted == pl.Int64 and found.is_integer()):
             raise LandingError(f"column `{column}` of the events holds {found}: expected {wanted}")
     return events.select(*types).cast(pl.Schema(types)).with_columns(pl.col("context").fill_null("{}"))
-
-
-def _properties(events: pl.DataFrame) -> list[Column]:
-    """Typed columns of properties in the order of the batch, which is the order of the properties in their text."""
-    found = (read_column(name) for name in events.columns)
-    return [column for column in found if column is not None and not column.context]
 
 
 def _canonical(column: Column) -> str:
@@ -215,73 +176,3 @@ def _new_rows(batch: pl.DataFrame, landed: pl.LazyFrame) -> pl.DataFrame:
 def _numbered(new: pl.DataFrame, seq_lo: int, zone: Zone) -> pl.DataFrame:
     seq = pl.int_range(seq_lo, seq_lo + new.height, dtype=pl.Int64)
     return new.with_columns(seq.alias("seq"), local_day(new["ts_ms"], zone).alias("local_day"))
-
-
-def local_day(ts_ms: pl.Series, zone: Zone) -> pl.Series:
-    """Local dates of instants as days since 1970-01-01; the series must not be empty.
-
-    >>> local_day(pl.Series([1_514_782_799_999, 1_514_782_800_000]), Zone("America/New_York")).to_list()
-    [17531, 17532]
-    """
-    changes = pl.DataFrame(
-        zone.offsets(*_range(ts_ms)), schema={"from_ms": pl.Int64, "offset_ms": pl.Int64}, orient="row"
-    )
-    its_change = changes["from_ms"].search_sorted(ts_ms, side="right") - 1
-    return ((ts_ms + changes["offset_ms"].gather(its_change)) // DAY_MS).cast(pl.Int32)
-
-
-def _range(values: pl.Series) -> tuple[int, int]:
-    ordered = values.to_frame("value").select(pl.col("value").min().alias("lo"), pl.col("value").max().alias("hi"))
-    return int(ordered["lo"][0]), int(ordered["hi"][0])
-
-
-def _by_day(batch: pl.DataFrame, numbered: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
-    """UTC day and its events as the lake keeps them, day after day."""
-    for stretch in _stretches(numbered):
-        filled = _filled(batch[stretch["row"]].with_columns(stretch["seq"], stretch["local_day"]))
-        start = 0
-        for day, length in _runs(filled["ts_ms"]):
-            events = filled.slice(start, length)
-            typed = [column.name for column in typed_columns(events.columns)]
-            yield day, events.select(*COLUMNS, *(name for name in typed if events[name].null_count() < length))
-            start += length
-
-
-def _stretches(numbered: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Rows in slices of whole days, each long enough to be worth a vectorised step, none much longer."""
-    start = length = 0
-    for _, events in _runs(numbered["ts_ms"]):
-        length += events
-        if length >= _STRETCH_EVENTS:
-            yield numbered.slice(start, length)
-            start, length = start + length, 0
-    if length:
-        yield numbered.slice(start, length)
-
-
-def _runs(ts_ms: pl.Series) -> Iterator[tuple[int, int]]:
-    """UTC day and its number of events, of instants in order."""
-    runs = (ts_ms // DAY_MS).rle().struct.unnest()
-    yield from zip(runs["value"], runs["len"], strict=True)
-
-
-def _filled(events: pl.DataFrame) -> pl.DataFrame:
-    """Events with `properties` written out; an identify has attributes there, and no typed columns."""
-    columns = [column for column in typed_columns(events.columns) if events[column.name].null_count() < events.height]
-    typed = [
-        pl.col(c.name) if c.context else pl.when(pl.col("kind") != "identify").then(c.name).alias(c.name)
-        for c in columns
-    ]
-    made = _made_properties(events)
-    return events.select(*_REQUIRED, "seq", "received_at_ms", "local_day", "context", made, *typed)
-
-
-def _made_properties(events: pl.DataFrame) -> pl.Series:
-    """`properties`, made from the typed columns where they are null."""
-    given = events["properties"]
-    rows = given.is_null().arg_true()
-    if rows.is_empty():
-        return given
-    bare = events[rows]
-    columns = [c for c in _properties(bare) if c.type != "timestamp" and bare[c.name].null_count() < bare.height]
-    return given.scatter(rows, properties_text(bare, columns))

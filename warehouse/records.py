@@ -81,6 +81,22 @@ class CatalogVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class IdentityRecord:
+    """A record of the log that is no event.
+
+    Attributes:
+        type: `settings`, `unmerge` or `erasure`.
+        record: its JSON text.
+        appended_at_ms: epoch milliseconds on the project's clock.
+    """
+
+    seq: int
+    type: str
+    record: str
+    appended_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class LakeFile:
     """One Parquet file of events. Only files that the manifest lists exist.
 

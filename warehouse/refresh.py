@@ -94,7 +94,7 @@ def begin_refresh(
         now_ms: the project's now; `t` is later when an event lies at or after it.
     """
     connection.execute(_CREATE)
-    cut = registry.max_seq(project.key)
+    cut = registry.landed_seq(project.key)
     connection.execute(events_view_sql(registry.files(project.key, cut), cut, checked.property_columns, lake))
     t_ms = count(connection, f"SELECT greatest({now_ms:d}, max(ts_ms) + 1) FROM events")
     refresh_id = count(connection, "SELECT coalesce(max(refresh_id), 0) + 1 FROM refreshes")

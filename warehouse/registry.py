@@ -13,12 +13,14 @@ from dsl.apikeys import KeyKind
 from dsl.clock import Zone
 from dsl.observed import Sighting
 from warehouse.exceptions import RegistryError, UnknownProject
-from warehouse.records import ApiKey, CatalogVersion, LakeFile, NewKey, Project
+from warehouse.records import ApiKey, CatalogVersion, IdentityRecord, LakeFile, NewKey, Project
 from warehouse.registry_tables import (
     api_keys,
     catalog_versions,
+    identity_records,
     lake_files,
     lock_project,
+    log_positions,
     observed_names,
     open_engine,
     projects,
@@ -103,7 +105,7 @@ class Registry:
         """Forget a project with its keys, catalog versions and manifest; files of the lake stay where they are."""
         with self._engine.begin() as connection:
             self._lock(connection, project)
-            for table in (api_keys, catalog_versions, lake_files):
+            for table in (api_keys, catalog_versions, lake_files, log_positions, identity_records, observed_names):
                 connection.execute(table.delete().where(table.c.project == project))
             connection.execute(projects.delete().where(projects.c.key == project))
 
@@ -173,8 +175,12 @@ class Registry:
 
     # The lake's manifest
 
-    def add_files(self, files: Sequence[LakeFile]) -> None:
-        """Bring files into being, all of them or none.
+    def add_files(self, files: Sequence[LakeFile], reserved: tuple[int, int] | None = None) -> None:
+        """Bring files of a bulk load into being, all of them or none.
+
+        Args:
+            reserved: first and last `seq` of the load. What follows the newest cut at once moves it; a load that was
+                reserved while the log went on is passed when the log lands.
 
         Raises:
             RegistryError: a file reaches below what its project's manifest already holds.
@@ -182,9 +188,50 @@ class Registry:
         with self._engine.begin() as connection:
             for project in sorted({file.project for file in files}):
                 self._lock(connection, project)
-                self._refuse_overlap(connection, project, min(f.seq_lo for f in files if f.project == project))
+                seq_lo = min(f.seq_lo for f in files if f.project == project)
+                self._refuse_overlap(connection, project, seq_lo)
+                first, last = reserved or (seq_lo, max(f.seq_hi for f in files if f.project == project))
+                if _landed_seq(connection, project) == first - 1:
+                    _write_landed_seq(connection, project, last)
             if files:
                 connection.execute(lake_files.insert(), [_row(lake_files, file) for file in files])
+
+    def add_log(
+        self, project: str, files: Sequence[LakeFile], records: Sequence[IdentityRecord], after: int, landed_seq: int
+    ) -> None:
+        """Bring a stretch of the log into being, all of it or nothing, and move the newest cut.
+
+        Args:
+            after: where the stretch begins: the newest cut as it was read.
+            landed_seq: the last `seq` of the stretch, which is the newest cut from here on.
+
+        Raises:
+            RegistryError: somebody else has landed meanwhile.
+        """
+        with self._engine.begin() as connection:
+            self._lock(connection, project)
+            held = _landed_seq(connection, project)
+            if held != after:
+                raise RegistryError(
+                    f"the log of `{project}` has landed up to {held} meanwhile, not {after}: land again"
+                )
+            if files:
+                connection.execute(lake_files.insert(), [_row(lake_files, file) for file in files])
+            if records:
+                rows = [_row(identity_records, record) | {"project": project} for record in records]
+                connection.execute(identity_records.insert(), rows)
+            _write_landed_seq(connection, project, landed_seq)
+
+    def landed_seq(self, project: str) -> int:
+        """The newest cut: every record of the log up to it has landed; 0 when none has."""
+        with self._reader.connect() as connection:
+            return _landed_seq(connection, project)
+
+    def identity_records(self, project: str) -> tuple[IdentityRecord, ...]:
+        """Records of the log that are no events, by `seq`."""
+        statement = select(identity_records).where(identity_records.c.project == project)
+        columns = statement.with_only_columns(*(c for c in identity_records.c if c.name != "project"))
+        return tuple(IdentityRecord(**row) for row in self._rows(columns.order_by(identity_records.c.seq)))
 
     def files(self, project: str, cut: int | None = None) -> tuple[LakeFile, ...]:
         """Files of a project that hold an event with `seq <= cut`, by `seq`; all of them without a cut.
@@ -253,6 +300,17 @@ def _row(table: Table, record: object) -> dict[str, Any]:
 def _versions(project: str, *columns: Any) -> Select[Any]:
     of_project = select(*columns).where(catalog_versions.c.project == project)
     return of_project.order_by(catalog_versions.c.number.desc())
+
+
+def _landed_seq(connection: Connection, project: str) -> int:
+    statement = select(log_positions.c.landed_seq).where(log_positions.c.project == project)
+    return connection.execute(statement).scalar() or 0
+
+
+def _write_landed_seq(connection: Connection, project: str, landed_seq: int) -> None:
+    its_row = log_positions.c.project == project
+    if connection.execute(log_positions.update().where(its_row).values(landed_seq=landed_seq)).rowcount == 0:
+        connection.execute(log_positions.insert(), {"project": project, "landed_seq": landed_seq})
 
 
 def _max_seq(connection: Connection, project: str) -> int:

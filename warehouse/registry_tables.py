@@ -14,6 +14,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     create_engine,
     event,
     make_url,
@@ -71,6 +72,23 @@ lake_files = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("columns", JSON, nullable=False),
     comment="Grain: one row a file of the lake. The manifest: a file that is not here does not exist.",
+)
+log_positions = Table(
+    "log_positions",
+    metadata,
+    Column("project", ForeignKey("projects.key"), primary_key=True),
+    Column("landed_seq", BigInteger, nullable=False),
+    comment="Grain: one row a project. Every record of its log up to `landed_seq` has landed: the newest cut.",
+)
+identity_records = Table(
+    "identity_records",
+    metadata,
+    Column("project", ForeignKey("projects.key"), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("type", String(16), nullable=False),
+    Column("record", Text, nullable=False),
+    Column("appended_at_ms", BigInteger, nullable=False),
+    comment="Grain: one row a record of the log that is no event: identity settings, un-merges, erasures.",
 )
 observed_names = Table(
     "observed_names",

@@ -111,7 +111,7 @@ class Keys:
     def chunk(self, source_id: str) -> str:
         """Hash: tiles of the fresh events of a hot source.
 
-        `tiles` as in a base, of the events from the base's cut up to `hi`, with the bases of the catalog `version`.
+        `tiles` as in a base, of the `events` from the base's cut up to `hi`, for the catalog `version`.
         """
         return self._key(f"chunk:{source_id}")
 

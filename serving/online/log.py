@@ -41,6 +41,7 @@ class LogEntry:
     """One entry of the log.
 
     Attributes:
+        type: `event`, `settings`, `unmerge`, `erasure` or `reserved`.
         event_id: empty of a reserved range.
         record: the JSON text that was appended; empty of a reserved range.
         identity: what it says about who is who.
@@ -49,6 +50,7 @@ class LogEntry:
 
     seq: int
     appended_at_ms: int
+    type: str
     event_id: str
     record: str
     identity: Record
@@ -122,6 +124,7 @@ def _log_entry(seq: int, fields: Mapping[str, str]) -> LogEntry:
     return LogEntry(
         seq,
         int(fields.get("at", 0)),
+        fields.get("type", "event"),
         fields.get("id", ""),
         fields.get("record", ""),
         _identity(seq, fields),

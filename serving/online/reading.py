@@ -57,6 +57,13 @@ def snapshot(client: redis.Redis, project: str) -> Snapshot | None:
     return None if found is None else unpack_snapshot(str(found).encode())
 
 
+def current_version(client: redis.Redis, project: str) -> int | None:
+    """The catalog version that decisions use; None when none was published."""
+    with store_errors():
+        found = client.get(Keys(project).catalog_current)
+    return None if found is None else int(found)
+
+
 def current_catalog(client: redis.Redis, project: str) -> Mapping[str, Any] | None:
     """The document of the catalog version that decisions use; None when none was published."""
     keys = Keys(project)

@@ -26,6 +26,20 @@ return last
 """
 
 
+# KEYS: counter, log.
+_NEWEST = """
+local held = tonumber(redis.call('GET', KEYS[1]) or '0')
+if held < tonumber(ARGV[1]) and redis.call('XLEN', KEYS[2]) == 0 then redis.call('SET', KEYS[1], ARGV[1]) end
+return redis.call('GET', KEYS[1]) or '0'
+"""
+# KEYS: the announced cut, log.
+_ANNOUNCE = """
+if tonumber(ARGV[1]) <= tonumber(redis.call('GET', KEYS[1]) or '-1') then return end
+redis.call('SET', KEYS[1], ARGV[1])
+redis.call('XTRIM', KEYS[2], 'MINID', string.format('%.0f-0', tonumber(ARGV[1]) + 1))
+"""
+
+
 def reserve_seq(client: redis.Redis, project: str, count: int, floor: int) -> int:
     """The first of `count` numbers that nobody else ever gets; those that are not used become holes.
 
@@ -39,6 +53,20 @@ def reserve_seq(client: redis.Redis, project: str, count: int, floor: int) -> in
         its_keys = [keys.seq, keys.log, keys.appended_at, keys.loading]
         last: int = client.register_script(_RESERVE)(keys=its_keys, args=[count, floor])
     return last - count + 1
+
+
+def newest_seq(client: redis.Redis, project: str, floor: int) -> int:
+    """The newest number that was given; a counter that was lost goes on after `floor` unless the log has a record."""
+    keys = Keys(project)
+    with store_errors():
+        return int(client.register_script(_NEWEST)(keys=[keys.seq, keys.log], args=[floor]))
+
+
+def announce_cut(client: redis.Redis, project: str, cut: int) -> None:
+    """Say that every record up to a cut has landed, and let go of it in the log; an older cut changes nothing."""
+    keys = Keys(project)
+    with store_errors():
+        client.register_script(_ANNOUNCE)(keys=[keys.cut, keys.log], args=[cut])
 
 
 def publish_catalog(client: redis.Redis, project: str, version: int, document: Mapping[str, Any]) -> None:

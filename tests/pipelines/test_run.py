@@ -207,9 +207,9 @@ def test_failure_is_one_sentence_and_leaves_what_was_published(shop: SmallShop) 
     shop.land(event("more", "bob", 1, amount=900))
     nowhere = replace(shop.settings, redis_url="redis://127.0.0.1:1/0")
     told: list[RefreshEvent] = []
-    with pytest.raises(RefreshError, match=r"^`online_snapshot` failed: the online store at .* does not answer"):
+    with pytest.raises(RefreshError, match=r"^`events` failed: the online store at .* does not answer"):
         refresh(nowhere, on_event=told.append)
-    assert RefreshEvent("failed", "online_snapshot", told[-1].done, told[-1].total) == told[-1]
+    assert RefreshEvent("failed", "events", told[-1].done, told[-1].total) == told[-1]
     assert [(20,)] == published(shop, "SELECT spend FROM traits JOIN profiles USING (profile_id) WHERE user_id = 'bob'")
     refresh(shop.settings)
     assert [(920,)] == published(

@@ -109,9 +109,9 @@ class SmallShop:
         return checked
 
 
-def open_shop(folder: Path, timezone: str = "America/New_York") -> SmallShop:
+def open_shop(folder: Path, timezone: str = "America/New_York", project: str = "default") -> SmallShop:
     """An empty shop in `folder`, whose clock stands at real time minus its offset."""
-    settings = Settings(Home(folder))
+    settings = Settings(Home(folder), project=project)
     folder.mkdir(parents=True, exist_ok=True)
     registry = Registry(settings.registry_url)
-    return SmallShop(settings, registry, registry.create_project("default", timezone))
+    return SmallShop(settings, registry, registry.create_project(project, timezone))

@@ -14,9 +14,10 @@ import pytest
 from dsl.clock import format_day, parse_day, parse_instant
 from dsl.observed import Sighting
 from warehouse.database import connect
+from warehouse.day_files import Progress
 from warehouse.events_view import events_view_sql
 from warehouse.exceptions import LakeError, LandingError
-from warehouse.landing import Landing, Progress, land
+from warehouse.landing import Landing, land
 from warehouse.records import Project
 from warehouse.registry import Registry
 from warehouse.settings import Home
