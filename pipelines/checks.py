@@ -4,8 +4,11 @@ from dataclasses import asdict
 
 from dagster import AssetCheckResult, AssetChecksDefinition, asset_check
 
+from dsl.clock import DAY_MS
 from pipelines.assets import POOL
+from pipelines.metadata import parity_metadata
 from pipelines.naming import asset_key
+from pipelines.parity import compare
 from pipelines.workspace import Workspace
 from warehouse.audit import audit_aggregates
 from warehouse.columns import count
@@ -19,14 +22,14 @@ WHERE traits.profile_id IS NULL OR aggregates.profile_id IS NULL
 """
 
 
-def all_checks(workspace: Workspace) -> list[AssetChecksDefinition]:
-    """Every check of the project."""
-    return [
-        _event_ids_unique(workspace),
-        _profiles_expected(workspace),
-        _aggregates_as_counted(workspace),
-        _profiles_complete(workspace),
-    ]
+def refresh_checks(workspace: Workspace) -> list[AssetChecksDefinition]:
+    """What is checked at every refresh: its cost does not grow with the history."""
+    return [_profiles_expected(workspace), _profiles_complete(workspace)]
+
+
+def audit_checks(workspace: Workspace) -> list[AssetChecksDefinition]:
+    """What is checked every night: it goes through all events."""
+    return [_event_ids_unique(workspace), _aggregates_as_counted(workspace), _online_as_counted(workspace)]
 
 
 def _event_ids_unique(workspace: Workspace) -> AssetChecksDefinition:
@@ -57,7 +60,7 @@ def _profiles_expected(workspace: Workspace) -> AssetChecksDefinition:
 def _aggregates_as_counted(workspace: Workspace) -> AssetChecksDefinition:
     @asset_check(asset=asset_key(workspace.settings.project, "aggregates"), pool=POOL)
     def aggregates_as_counted() -> AssetCheckResult:
-        """Every hundredth profile, counted again from its events, has the same aggregates; others at each refresh."""
+        """Every hundredth profile, counted again from its events, has the same aggregates; other ones each time."""
         with workspace.warehouse() as connection:
             audit = audit_aggregates(connection, workspace.checked, workspace.current(connection))
         metadata = {"profiles": audit.profiles, "values": audit.values, "mismatches": audit.mismatches}
@@ -65,6 +68,23 @@ def _aggregates_as_counted(workspace: Workspace) -> AssetChecksDefinition:
         return AssetCheckResult(passed=audit.mismatches == 0, metadata={**metadata, "differences": differences})
 
     return aggregates_as_counted
+
+
+def _online_as_counted(workspace: Workspace) -> AssetChecksDefinition:
+    @asset_check(asset=asset_key(workspace.settings.project, "online_snapshot"))
+    def online_as_counted() -> AssetCheckResult:
+        """A hundredth of all profiles, asked of the online store, has the values that are counted from its events."""
+        with connect(workspace.settings.home.analytics, read_only=True) as connection:
+            use_project(connection, workspace.settings.project)
+            profiles = count(connection, "SELECT count(*) FROM profiles")
+        with workspace.registry() as registry, workspace.online() as client:
+            project, today = registry.project(workspace.settings.project), workspace.now_ms() // DAY_MS
+            # Half are drawn from each side; every day other ones.
+            asked = 2 * max(1, profiles // 100)
+            found = compare(workspace.settings, registry, client, project, workspace.checked, asked, seed=today)
+        return AssetCheckResult(passed=found.agrees, metadata=parity_metadata(found))
+
+    return online_as_counted
 
 
 def _profiles_complete(workspace: Workspace) -> AssetChecksDefinition:

@@ -7,6 +7,7 @@ from dagster import MetadataValue
 
 from dsl.check import CheckedCatalog
 from exports.files import ExportedFile
+from pipelines.parity import Parity
 from pipelines.publication import Published
 from warehouse.columns import count, literal, quoted
 from warehouse.database import Connection
@@ -34,6 +35,13 @@ def refresh_metadata(refresh: Refresh) -> Metadata:
 def folding_metadata(folding: Folding) -> Metadata:
     """What was folded into tiles."""
     return {"events_folded": folding.events, "bases_added": folding.added}
+
+
+def parity_metadata(parity: Parity) -> Metadata:
+    """What was compared and what differs."""
+    shown = "\n".join(f"{m.profile_id} {m.key}: online {m.online}, counted {m.counted}" for m in parity.shown)
+    numbers = {name: getattr(parity, name) for name in ("compared", "values", "mismatches", "missing", "extra")}
+    return {**numbers, "differences": _code("", shown)}
 
 
 def published_metadata(published: Published) -> Metadata:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Literal
+from typing import Final, Literal
 from uuid import uuid4
 
 from dagster import AssetKey, DagsterEvent, DagsterEventType, DagsterInstance, EventLogEntry, JobDefinition
@@ -17,7 +17,8 @@ from warehouse.exceptions import RefreshError
 from warehouse.refresh import Refresh
 from warehouse.settings import Settings
 
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""Configuration of a run whose log lines stay out of the terminal."""
 _OURS = re.compile(r"(?:dsl|warehouse|exports|serving|pipelines)\.[\w.]+: ")
 
 
@@ -96,7 +97,7 @@ def _run(job: JobDefinition, instance: DagsterInstance, keys: Sequence[AssetKey]
         job.execute_in_process(
             instance=instance,
             run_id=run_id,
-            run_config=_QUIET,
+            run_config=QUIET,
             asset_selection=keys,
             tags={IN_PROCESS_TAG: "true"},
             raise_on_error=False,

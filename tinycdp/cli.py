@@ -125,6 +125,35 @@ def refresh(
 
 
 @app.command()
+def rebuild(
+    online: Annotated[bool, typer.Option("--online", help="Only the online store, as after its loss.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compute everything again: the tables from the lake and the online store from them.
+
+    Examples: `tinycdp rebuild --online` · `tinycdp rebuild`
+    """
+    from tinycdp.upkeep import run_rebuild
+
+    run_rebuild(Settings.read(), Output(as_json), online=online)
+
+
+@app.command()
+def parity(
+    profiles: Annotated[int, typer.Option(min=1, help="How many to compare, drawn from both sides.")] = 200,
+    seed: Annotated[int, typer.Option(help="Another seed, other profiles.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the online store, count the same from the events, at the same instant and `seq`: nothing may differ.
+
+    Exit code 1 when something does. Examples: `tinycdp parity` · `tinycdp parity --profiles 2000 --json`
+    """
+    from tinycdp.upkeep import run_parity
+
+    run_parity(Settings.read(), Output(as_json), profiles, seed)
+
+
+@app.command()
 def check(
     paths: Annotated[list[str], typer.Argument(help="A folder of definitions, or YAML files of one.")],
     as_json: AsJson = False,

@@ -11,6 +11,7 @@
 local SEQ, LOG, LATE, APPENDED_AT, SETTINGS, APART = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local EVENT, IDENT, PROFILE, FRESH = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local NOW, KEEP_MS, NAMESPACE = tonumber(ARGV[5]), ARGV[6], ARGV[7]
+local UNKNOWN = '*'
 local PREVIOUS_KINDS = {'user:', 'external:', 'anon:', 'device:'}
 local call = redis.call
 
@@ -257,7 +258,7 @@ local function append(item)
   local known = call('GET', EVENT .. event_id)
   if known then
     local state, known_digest = known:match('^(%w+):(.*)$')
-    if known_digest ~= digest then return {'id_conflict', '', would_be(source), source or ''} end
+    if known_digest ~= digest and known_digest ~= UNKNOWN and digest ~= UNKNOWN then return {'id_conflict', '', would_be(source), source or ''} end
     if state ~= 'late' then return {'duplicate', state, would_be(source), source or ''} end
     if not is_checked then return {'late', '', would_be(source), source or ''} end
   end

@@ -28,9 +28,9 @@ import redis.asyncio
 
 from dsl.identifiers import PROFILE_NAMESPACE
 from dsl.identity_records import IdentitySettings, Reason
+from dsl.identity_text import pack_settings
 from serving.online.connection import store_errors
 from serving.online.keys import Keys
-from serving.online.log import pack_settings
 
 DAY_MS: Final = 86_400_000
 DEDUP_WINDOW_MS: Final = 7 * DAY_MS
@@ -44,7 +44,10 @@ letters. `late` waits in the late lane.
 """
 
 _APPEND = (Path(__file__).parent / "append.lua").read_text(encoding="utf-8")
-_KEEP_MS = DEDUP_WINDOW_MS + DAY_MS
+KEEP_MS: Final = DEDUP_WINDOW_MS + DAY_MS
+"""How long an event id is remembered."""
+UNKNOWN_DIGEST: Final = "*"
+"""Of an event id whose body is no longer known: it counts as the same body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +163,7 @@ class _Request:
         packed = msgspec.msgpack.encode([_row(item) for item in items])
         return cls(
             [keys.seq, keys.log, keys.late, keys.appended_at, keys.identity, keys.apart],
-            [*prefixes, now_ms, _KEEP_MS, PROFILE_NAMESPACE.bytes, packed],
+            [*prefixes, now_ms, KEEP_MS, PROFILE_NAMESPACE.bytes, packed],
         )
 
 

@@ -22,10 +22,11 @@ import redis
 
 from dsl.identity import Identities
 from dsl.identity_records import Change, Erasure, IdentitySettings, Profile, Unmerge
+from dsl.identity_text import pack_identity, pack_settings
 from serving.online.connection import store_errors
 from serving.online.exceptions import OnlineStoreError
 from serving.online.keys import Keys
-from serving.online.log import pack_identity, pack_settings, read_log
+from serving.online.log import read_log
 
 _SCRIPT = (Path(__file__).parent / "identities.lua").read_text(encoding="utf-8")
 _CHUNK = 500

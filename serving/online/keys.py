@@ -30,6 +30,11 @@ class Keys:
         return self._key("log")
 
     @property
+    def renumbering(self) -> str:
+        """Up to which number the records of a store that was lost are being given numbers anew; absent otherwise."""
+        return self._key("renumbering")
+
+    @property
     def late(self) -> str:
         """Stream: the late lane, events that wait until their id is checked against all that has landed."""
         return self._key("late")
@@ -126,8 +131,16 @@ class Keys:
     @property
     def pattern(self) -> str:
         """Glob for SCAN that matches the keys of this project and no others."""
+        return self._pattern("*")
+
+    @property
+    def profiles_pattern(self) -> str:
+        """The same for the keys of profiles."""
+        return self._pattern("profile:*")
+
+    def _pattern(self, rest: str) -> str:
         escaped = _GLOB.sub(r"\\\1", self.project)
-        return f"{{{escaped}}}:*"
+        return f"{{{escaped}}}:{rest}"
 
     def _key(self, name: str) -> str:
         return f"{{{self.project}}}:{name}"

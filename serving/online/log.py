@@ -17,17 +17,8 @@ from typing import Any
 import msgspec
 import redis
 
-from dsl.identity_records import (
-    Conflict,
-    Erasure,
-    IdentitySettings,
-    Linked,
-    Reason,
-    Record,
-    Reserved,
-    SettingsChange,
-    Unmerge,
-)
+from dsl.identity_records import Conflict, Linked, Reason, Record, Reserved
+from dsl.identity_text import IDENTITY_TYPES, read_identity
 from serving.online.connection import store_errors
 from serving.online.keys import Keys
 
@@ -89,30 +80,6 @@ def read_late(client: redis.Redis, project: str, count: int = _PAGE) -> list[Lat
     return [_late_event(entry, fields) for entry, fields in _page(client, Keys(project).late, "-", count)]
 
 
-def pack_settings(settings: IdentitySettings) -> str:
-    """The settings as `unpack_settings` and `append.lua` read them."""
-    return msgspec.json.encode(
-        {
-            "max_user_ids_per_profile": settings.max_user_ids_per_profile,
-            "max_identifiers_per_profile": settings.max_identifiers_per_profile,
-            "blocked_values": sorted(settings.blocked_values),
-            "blocked": sorted(settings.blocked),
-        }
-    ).decode()
-
-
-def unpack_settings(packed: str) -> IdentitySettings:
-    """The settings that `pack_settings` wrote."""
-    return msgspec.json.decode(packed, type=IdentitySettings)
-
-
-def pack_identity(record: Unmerge | Erasure) -> str:
-    """The record as the log holds it."""
-    if isinstance(record, Unmerge):
-        return msgspec.json.encode({"one": record.one, "other": record.other}).decode()
-    return msgspec.json.encode({"profile_id": record.profile_id}).decode()
-
-
 def _page(client: redis.Redis, key: str, start: str, count: int = _PAGE) -> list[tuple[str, dict[str, str]]]:
     with store_errors():
         found: Any = client.xrange(key, min=start, count=count)
@@ -133,16 +100,11 @@ def _log_entry(seq: int, fields: Mapping[str, str]) -> LogEntry:
 
 
 def _identity(seq: int, fields: Mapping[str, str]) -> Record:
-    match fields.get("type"):
-        case "settings":
-            return SettingsChange(seq, unpack_settings(fields["record"]))
-        case "unmerge":
-            said = msgspec.json.decode(fields["record"], type=dict[str, str])
-            return Unmerge(seq, said["one"], said["other"])
-        case "erasure":
-            return Erasure(seq, msgspec.json.decode(fields["record"], type=dict[str, str])["profile_id"])
-        case "reserved":
-            return Reserved(seq, int(fields["last"]))
+    kind = fields.get("type")
+    if kind in IDENTITY_TYPES:
+        return read_identity(seq, kind, fields["record"])
+    if kind == "reserved":
+        return Reserved(seq, int(fields["last"]))
     source_id, *weaker = _names.decode(fields["who"])
     return Linked(seq, source_id, tuple(weaker), fields.get("alias"))
 

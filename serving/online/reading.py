@@ -4,7 +4,7 @@ What is asked and how the answer is read are pure functions, shared by the block
 asynchronous one of the API.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha1
 from pathlib import Path
@@ -48,6 +48,16 @@ def resolve(client: redis.Redis, project: str, identifier: str) -> str | None:
     with store_errors():
         found = client.get(Keys(project).ident(identifier))
     return None if found is None else str(found)
+
+
+def profile_ids(client: redis.Redis, project: str) -> Iterator[str]:
+    """Profiles with members, in no order, each once at least; reading a few takes little time."""
+    prefix, keys = Keys(project).profile(""), Keys(project)
+    with store_errors():
+        for key in client.scan_iter(match=keys.profiles_pattern, count=1_000):
+            profile_id = str(key).removeprefix(prefix)
+            if any(":" in member for member in client.hkeys(key)):
+                yield profile_id
 
 
 def snapshot(client: redis.Redis, project: str) -> Snapshot | None:

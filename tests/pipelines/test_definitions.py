@@ -69,9 +69,9 @@ def test_assets_carry_what_people_wrote(shop: SmallShop) -> None:
 
 
 def test_schedule_is_stopped_until_somebody_starts_it(shop: SmallShop) -> None:
-    """The hourly refresh is there, switched off."""
-    schedule = loaded(shop.settings).resolve_schedule_def("refresh_hourly")
-    assert ("refresh", "STOPPED") == (schedule.job_name, schedule.default_status.value)
+    """The hourly refresh and the nightly audit are there, switched off."""
+    found = [loaded(shop.settings).resolve_schedule_def(name) for name in ("refresh_hourly", "audit_nightly")]
+    assert [("refresh", "STOPPED"), ("audit", "STOPPED")] == [(s.job_name, s.default_status.value) for s in found]
 
 
 @pytest.mark.parametrize("state", ["no home", "no project", "no catalog"])

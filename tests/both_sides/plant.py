@@ -1,0 +1,113 @@
+"""A whole TinyCDP without Dagster and HTTP: append, land, refresh, publish, ask; each step by itself."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import redis
+
+from dsl.catalog import Catalog
+from dsl.check import CheckedCatalog, check_catalog
+from dsl.event import Event
+from dsl.event_record import EventRecord, write_record
+from dsl.state import State
+from pipelines.publication import Published, publish
+from serving.online import Answer, Fold, Item, Snapshot, append, look_up
+from serving.worker.landing import LogLanding, land_log
+from tests.warehouse.bench import Bench
+from tests.warehouse.small_shop import SmallShop, open_shop
+from warehouse.analytics import publish_analytics
+from warehouse.attributes import json_text
+from warehouse.database import connect
+from warehouse.refresh import Refresh, finish_refresh, open_project
+from warehouse.values import build_values
+
+
+@dataclass(slots=True)
+class Plant:
+    """A project of one home and one store; its clock stands where it is put.
+
+    Attributes:
+        checked: the definitions of the next refresh; `fold` those of the last publication.
+    """
+
+    client: redis.Redis
+    shop: SmallShop
+    now_ms: int
+    checked: CheckedCatalog = field(default_factory=lambda: check_catalog(Catalog()))
+    fold: Fold = field(default_factory=lambda: Fold(check_catalog(Catalog())))
+    version: int = 0
+
+    @property
+    def project(self) -> str:
+        """Its key."""
+        return self.shop.project.key
+
+    def define(self, catalog: Catalog) -> None:
+        """Other definitions, from the next refresh on."""
+        catalog = replace(catalog, timezone=self.shop.project.timezone)
+        self.version += 1
+        self.checked = self.shop.define(catalog)
+
+    def append(self, events: Sequence[Event], weaker: Sequence[str] = ()) -> list[Answer]:
+        """Append events as a sender would; `seq` is theirs from the answer.
+
+        Args:
+            weaker: identifiers that each of them names beside its source.
+        """
+        items = [
+            Item(event.event_id, write_record(record), event.event_id, (event.source_id, *weaker))
+            for event in events
+            for record in [self._record(event)]
+        ]
+        return append(self.client, self.project, items, self.now_ms)
+
+    def _record(self, event: Event) -> EventRecord:
+        texts = json_text(event.properties), json_text(event.context)
+        return EventRecord(event.event_id, event.kind, event.name, event.ts_ms, self.now_ms, event.local_day, *texts)
+
+    def land(self) -> LogLanding:
+        """What the worker does first."""
+        return land_log(self.client, self.shop.home, self.shop.registry, self.shop.project)
+
+    @contextmanager
+    def bench(self) -> Iterator[Bench]:
+        """The warehouse, open."""
+        with connect(self.shop.home.warehouse) as connection:
+            open_project(connection, self.project)
+            yield Bench(self.shop, connection)
+
+    def compute(self, bench: Bench) -> Refresh:
+        """All tables at the newest cut."""
+        refresh = bench.begin(self.checked, self.now_ms)
+        build_values(bench.connection, self.checked, self.checked.order, refresh)
+        finish_refresh(bench.connection, refresh, self.now_ms)
+        return replace(refresh, catalog_version=self.version)
+
+    def publish(self, bench: Bench, refresh: Refresh) -> Published:
+        """What was computed, into the online store and the analysts' file."""
+        snapshot = Snapshot(refresh.cut, refresh.t_ms, self.version, 0, self.shop.project.timezone)
+        found = publish(bench.connection, self.client, self.project, snapshot, self.checked, refresh)
+        self.fold = Fold(self.checked)
+        publish_analytics(bench.connection, self.shop.home.analytics)
+        return found
+
+    def refresh(self) -> Refresh:
+        """Land, compute, publish."""
+        self.land()
+        with self.bench() as bench:
+            refresh = self.compute(bench)
+            self.publish(bench, refresh)
+            return refresh
+
+    def ask(self, who: str) -> State:
+        """What a decision sees of somebody now."""
+        return self.fold.state(look_up(self.client, self.project, who), self.now_ms)
+
+
+def open_plant(
+    client: redis.Redis, folder: Path, project: str, now_ms: int, timezone: str = "America/New_York"
+) -> Plant:
+    """An empty one."""
+    return Plant(client, open_shop(folder, timezone, project), now_ms)
