@@ -1,7 +1,8 @@
 """An accepted event as the text that the log keeps: what was sent, and what was computed once when it was appended.
 
 JSON: `id`, `kind`, `name`, `ts` and `received` (epoch milliseconds), `day` (its date in the project's zone, days since
-1970-01-01), `properties` and `context` as they were sent. Its `seq` and its source stand beside it.
+1970-01-01), `properties` and `context`, whose JSON as it was sent is text here: it may hold what strict readers refuse.
+Its `seq` and its source stand beside it.
 """
 
 from dataclasses import dataclass
@@ -37,8 +38,8 @@ class _Record(msgspec.Struct):
     ts: int
     received: int
     day: int
-    properties: msgspec.Raw
-    context: msgspec.Raw
+    properties: str
+    context: str
 
 
 _encoder = msgspec.json.Encoder()
@@ -47,16 +48,15 @@ _decoder = msgspec.json.Decoder(_Record)
 
 def write_record(event: EventRecord) -> str:
     """The text of an event."""
-    texts = (msgspec.Raw(text.encode()) for text in (event.properties, event.context))
     its_own = (event.event_id, event.kind, event.name, event.ts_ms, event.received_at_ms, event.local_day)
-    return _encoder.encode(_Record(*its_own, *texts)).decode()
+    return _encoder.encode(_Record(*its_own, event.properties, event.context)).decode()
 
 
 def read_record(text: str | bytes) -> EventRecord:
     """The event that `write_record` wrote."""
     found = _decoder.decode(text)
-    properties, context = (bytes(raw).decode() for raw in (found.properties, found.context))
-    return EventRecord(found.id, found.kind, found.name, found.ts, found.received, found.day, properties, context)
+    its_own = (found.id, found.kind, found.name, found.ts, found.received, found.day)
+    return EventRecord(*its_own, found.properties, found.context)
 
 
 def read_event(text: str | bytes, seq: int, source_id: str) -> Event:
@@ -75,7 +75,6 @@ def read_event(text: str | bytes, seq: int, source_id: str) -> Event:
     )
 
 
-def _values(raw: msgspec.Raw) -> dict[str, object]:
-    text = bytes(raw).decode()
+def _values(text: str) -> dict[str, object]:
     values = read_json(text) if text != "{}" else {}
     return values if isinstance(values, dict) else {}

@@ -1,17 +1,32 @@
-"""The engines side by side: the oracle, SQL over tables, and the evaluator over two ways to a state."""
+"""The engines side by side: the oracle, SQL over events and over tiles, the evaluator over three ways to a state."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 
+from dsl.bases import bases_of
 from dsl.catalog import Catalog
 from dsl.check import CheckedCatalog, check_catalog
 from dsl.evaluate import Evaluation
+from dsl.event_record import EventRecord, write_record
 from dsl.numbers import LARGEST, SMALLEST
 from dsl.recount import count_again
 from dsl.sql import aggregates_sql, expression_sql, ranks_sql, values_sql
+from dsl.sql.duckdb_tiles import (
+    TileBase,
+    TileMoment,
+    fold_sql,
+    merge_sql,
+    stretch_sql,
+    tiled_aggregates_sql,
+    tiles_sql,
+)
 from dsl.state import State, Value
+from dsl.tile_codec import pack
+from dsl.tiles import Tiles, add, tiles_of
 from dsl.types import Type
+from serving.online.fold import Fold
+from serving.online.snapshot import Reading, SourceReading
 from tests.differential.tables import load, of_table
 from tests.differential.worlds import World, document
 from tests.oracle import values as oracle_values
@@ -138,6 +153,72 @@ class Engines:
         """Every definition, evaluated."""
         evaluation = Evaluation(self.checked, state, document(self.world.request))
         return {key: evaluation.definition(key) for key in self.checked.values}
+
+    # -- tiles -------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def cuts(self) -> tuple[int, int, int]:
+        """Where the known log is cut: what base, chunk and fresh events hold, about a quarter each."""
+        seqs = sorted(event.seq for event in self.world.events if event.seq <= self.world.cut)
+        first, second, third = (seqs[len(seqs) * part // 4] if seqs else 0 for part in (1, 2, 3))
+        return first, second, third
+
+    def tiled(self) -> Values:
+        """The answers of SQL over tiles that were folded in two steps, one merged into the other."""
+        t_ms, cut, today = self.moment
+        bases, connection, zone = bases_of(self.checked.aggregates.values()), self.connection, self.world.zone
+        grains = ((base, grain) for base in bases.by_key.values() for grain in base.grains)
+        tile_bases = [TileBase(number, *each) for number, each in enumerate(grains, 1)]
+        connection.execute(f"{tiles_sql()}; CREATE VIEW past AS SELECT * FROM events WHERE ts_ms < {t_ms:d}")
+        for number, (lo, hi) in enumerate(((0, self.cuts[1]), (self.cuts[1], cut))):
+            stretch = stretch_sql(list(bases.by_key.values()), self.checked, "past", lo, hi)
+            connection.execute(f"CREATE TABLE stretch_{number} AS {stretch}")
+            folded = fold_sql(tile_bases, list(bases.by_key.values()), f"stretch_{number}") if tile_bases else ""
+            if folded:
+                empty = "(SELECT * FROM tiles LIMIT 0) UNION ALL BY NAME "
+                connection.execute(f"CREATE TABLE folded_{number} AS {empty}{folded}")
+                connection.execute(merge_sql(f"folded_{number}"))
+        moment = TileMoment(t_ms, cut, today, zone.start_ms(today + 1))
+        passes, statement = tiled_aggregates_sql(self.checked, bases, tile_bases, moment)
+        for text in passes:
+            connection.execute(text)
+        connection.execute(f"ALTER TABLE aggregates RENAME TO counted; CREATE TABLE aggregates AS {statement}")
+        try:
+            return self.tables()
+        finally:
+            connection.execute("DROP TABLE aggregates; ALTER TABLE counted RENAME TO aggregates")
+
+    def online(self) -> Values:
+        """The evaluator's answers over base, chunk and fresh events of each source, as a decision reads them."""
+        fold = Fold(self.checked)
+        return {profile: self.of_state(self._online_state(fold, profile)) for profile in self.profiles}
+
+    def _online_state(self, fold: Fold, profile: str) -> State:
+        sources = sorted(source for source, owner in self.world.owners.items() if owner == profile)
+        ranks = {name: rank for name, rank in self._ranks.get(profile, {}).items() if isinstance(rank, int)}
+        readings = [self._reading(fold, source) for source in sources]
+        return fold.state(Reading(profile, readings, self.world.cut, None, 1, ranks=ranks), self.world.t_ms)
+
+    def _reading(self, fold: Fold, source: str) -> SourceReading:
+        known = [e for e in self.world.events if e.source_id == source and e.seq <= self.world.cut]
+        # What lies ahead is in no answer; a decision's instant is after all that it knows.
+        past = [event for event in known if event.ts_ms < self.world.t_ms]
+        first, second, third = self.cuts
+
+        def tiles(lo: int, hi: int) -> Tiles:
+            return tiles_of([event for event in past if lo < event.seq <= hi], fold.bases, fold.checked)
+
+        base = replace(add(tiles(0, first), tiles(first, second), fold.bases), cut=second)
+        chunk = replace(tiles(second, third), cut=third)
+        # The first of these is in the chunk too, as right before a publication trims it.
+        fresh = [(event.seq, self._record(event.seq).encode()) for event in past if event.seq >= third]
+        return SourceReading(source, pack(base, fold.bases), pack(chunk, fold.bases), fresh)
+
+    def _record(self, seq: int) -> str:
+        entry, day = next(e for e in self.world.entries if e.seq == seq), self.world.zone.day
+        instants = entry.ts_ms, entry.ts_ms, day(entry.ts_ms)
+        texts = entry.properties, entry.context
+        return write_record(EventRecord(entry.event_id, entry.kind, entry.name, *instants, *texts))
 
 
 def from_oracle(value: oracle_values.Value, value_type: Type) -> Value:

@@ -20,7 +20,7 @@ from tests.differential.engines import Engines, Values
 from tests.differential.questions import Question, questions
 from tests.differential.tables import in_table
 
-EXAMPLES = 60
+EXAMPLES = 40
 SHIFTS = 3
 LEAST = 30
 
@@ -33,6 +33,8 @@ def agree(question: Question) -> Values:
     assert [] == differences(engines, expected, engines.evaluated())
     in_tables = {p: {key: in_table(value) for key, value in found.items()} for p, found in expected.items()}
     assert [] == differences(engines, in_tables, engines.tables())
+    assert [] == differences(engines, in_tables, engines.tiled())
+    assert [] == differences(engines, expected, engines.online())
     printed_alike(engines)
     explained(engines)
     key = [key for key in engines.checked.order if key in question.drawn][-1]
@@ -92,7 +94,7 @@ def ask_about(shift: int, seed: int, coverage: Coverage) -> None:
 
 
 def test_engines_agree() -> None:
-    """`oracle == SQL == evaluate`, with events at, just before and just after every kind of edge."""
+    """`oracle == SQL == tiles == online == evaluate`, with events at, just before and just after every kind of edge."""
     seed = int(os.environ.get("TINYCDP_TEST_SEED", "1" if os.environ.get("CI") else str(random.randrange(2**32))))
     sys.stdout.write(f"TINYCDP_TEST_SEED={seed}\n")
     coverage = Coverage()
