@@ -10,6 +10,7 @@ from dsl.catalog import EventSchema
 from dsl.clock import UTC_ZONE, Zone, parse_instant
 from dsl.diagnostics import Code, Diagnostic
 from dsl.functions import FUNCTIONS, RANK, REFERENCES, TAKES_ANY, Function
+from dsl.habits import function_help, name_help, root_help
 from dsl.infer_aggregate import infer_aggregate
 from dsl.nearest import nearest_help
 from dsl.numbers import MICROS
@@ -119,7 +120,7 @@ class Inference:
         if definition := self.names.definitions.get(node.name):
             return _reference(definition, node.span)
         candidates = [*self.names.definitions, *SEEN_AGES]
-        help_lines = nearest_help(node.name, candidates, "name")
+        help_lines = nearest_help(node.name, candidates, "name") or (name_help(node.name),)
         if node.name in self.names.attributes:
             help_lines = (f"the attribute of that name is `profile.{node.name}`",)
         return self.error(
@@ -147,7 +148,7 @@ class Inference:
             f"nothing is named `{root}`",
             node.step_spans[0],
             "expected `profile`, `context` or `events`",
-            nearest_help(root, roots, "root"),
+            (habit,) if (habit := root_help(root, ".".join(node.steps[1:]))) else nearest_help(root, roots, "root"),
         )
 
     def _attribute(self, node: syntax.Path) -> typed.Node:
@@ -196,7 +197,8 @@ class Inference:
             return self._reference_call(node)
         function = FUNCTIONS.get(node.function)
         if function is None:
-            help_lines = nearest_help(node.function, [*FUNCTIONS, *REFERENCES], "function")
+            habit = function_help(node.function)
+            help_lines = (habit,) if habit else nearest_help(node.function, [*FUNCTIONS, *REFERENCES], "function")
             message = f"no function is named `{node.function}`"
             return self.error("unknown-function", message, node.function_span, "", help_lines)
         most, given = len(function.parameters), len(node.arguments)
@@ -349,6 +351,8 @@ class Inference:
             found = self._among(settled, replace(right, items=_of_type(right.items, first)), span)
             rest = replace(right, items=tuple(item for item in right.items if item.type != first))
             return typed.Logic("||", found, self._among(value, rest, span), span) if others else found
+        if types and value.type not in (*types, "unknown") and not isinstance(value, typed.Constant):
+            return self._wrong_type(next(i for i in right.items if i.type in types), value.type, "`in`")
         items = tuple(_settle(i, value.type) if i.type == "unknown" else i for i in right.items)
         kept = tuple(item for item in items if item.type == value.type)
         return typed.Within(value, kept, span)
@@ -432,6 +436,8 @@ class Inference:
         help_lines: tuple[str, ...] = ()
         if wanted == "number" and isinstance(node, typed.Constant) and isinstance(node.value, str):
             help_lines = ("there is no implicit conversion: write the number without quotes",)
+        elif wanted == "timestamp" and isinstance(node, typed.Constant | typed.Arithmetic):
+            help_lines = ('an instant is written `date("2026-01-31")`; how long ago one was, `days_since(x) < 7`',)
         elif wanted == "boolean":
             help_lines = ('compare the value with something: `... >= 1`, `... == "pro"`',)
         self.found.append(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from dsl import syntax, typed
 from dsl.aggregates import AGES, AGGREGATES, AggregateFunction
 from dsl.catalog import EventSchema
+from dsl.habits import window_help
 from dsl.nearest import nearest_help
 from dsl.numbers import MICROS
 from dsl.printer import print_node
@@ -84,7 +85,7 @@ def _window(inference: "Inference", node: syntax.Aggregate, function: AggregateF
         return None
     window = read_window(node.window)
     if window is None:
-        help_lines = ("write a number and a unit: `90s`, `30m`, `36h`, `7d`, `2w`",)
+        help_lines = (window_help(node.window),)
         inference.error("bad-window", f"`{node.window}` is not a window", node.window_span, "", help_lines)
     elif function.window == "calendar" and window.days is None:
         help_lines = ("write whole days or weeks: `14d`, `2w`",)

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
+from dsl.printer import print_step
+from dsl.tokens import WORD
+
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
     """The candidate most like `name`, None when none is much like it; case does not matter.
@@ -59,4 +62,13 @@ def nearest_help(
     if best is None:
         return ()
     known = type_of(best) if type_of else None
-    return (f"the nearest {what} is `{prefix}{best}`" + (f" ({known})" if known else ""),)
+    return (f"the nearest {what} is `{_spelled(prefix, best)}`" + (f" ({known})" if known else ""),)
+
+
+def _spelled(prefix: str, name: str) -> str:
+    """A name as it has to be written: what is no word stands in brackets."""
+    steps = [name] if prefix == "events." else name.split(".")
+    if all(WORD.fullmatch(step) for step in steps):
+        return prefix + name
+    # Only properties stand without a prefix.
+    return (prefix or "properties.")[:-1] + "".join(map(print_step, steps))

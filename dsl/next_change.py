@@ -259,7 +259,7 @@ class _Outlook:
         # Within four ends of a day every streak is over, and every day that clocks repeat.
         day_ms, value = self.now_ms, value_at(self.now_ms)
         for _ in range(4):
-            day_ms = _next_day_ms(self.zone, day_ms)
+            day_ms = next_day_ms(self.zone, day_ms)
             if value_at(day_ms) != value:
                 return day_ms
         days = window.days if window is not None else None
@@ -272,7 +272,7 @@ class _Outlook:
         return frozenset(self.zone.day(ts_ms) for ts_ms in self.holdings(aggregate))
 
 
-def _next_day_ms(zone: Zone, ts_ms: int) -> int:
+def next_day_ms(zone: Zone, ts_ms: int) -> int:
     """First instant after `ts_ms` with another local date; an earlier one, where clocks go back over midnight."""
     today, end_ms = zone.day(ts_ms), ts_ms + 3 * DAY_MS
     changes = zone.offsets(ts_ms, end_ms)

@@ -9,6 +9,7 @@ from typing import Final, TypeGuard
 
 from dsl.cursor import MAX_DEPTH, OPENERS, Cursor, TooDeepError, Wanted
 from dsl.diagnostics import DefinitionError, Diagnostic
+from dsl.habits import OPERATORS as HABITS
 from dsl.source import Source, Span
 from dsl.syntax import Aggregate, Binary, Boolean, Call, ListOf, Name, Node, Number, Path, String, Tree, Unary
 from dsl.tokens import RESERVED, Token, tokenize
@@ -96,6 +97,13 @@ class _Parser:
         elif cursor.at(".") and cursor.previous.kind == "word":
             advice = 'a name that holds a dot stands in brackets: `events["cart.added"].count`'
             cursor.unexpected(Wanted("an operator", (advice,)))
+        elif habit := HABITS.get(cursor.next.text.lower() if cursor.next.kind == "word" else ""):
+            cursor.unexpected(Wanted("an operator", (habit,)))
+            is_between = cursor.take().text.lower() == "between"
+            if is_between and cursor.at_operand():
+                self.operand()
+            if self.at_not() or (is_between and cursor.next.text.lower() == "and"):
+                cursor.take()
         else:
             cursor.unexpected(Wanted("an operator"))
 

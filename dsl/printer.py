@@ -37,7 +37,7 @@ def print_node(node: Node) -> str:
         case Name(name=name):
             return name
         case Path(steps=steps):
-            return steps[0] + "".join(_step(step) for step in steps[1:])
+            return steps[0] + "".join(print_step(step) for step in steps[1:])
         case Call(function=function, arguments=arguments):
             return f"{function}({_joined(arguments)})"
         case Aggregate():
@@ -56,7 +56,7 @@ def print_aggregate(event: str | None, condition: str | None, function: str, win
     >>> print_aggregate("Feature Used", None, "count", "24h"), print_aggregate(None, "a > 1", "count", None)
     ('events["Feature Used"].count_24h', 'events.*[a > 1].count')
     """
-    name = ".*" if event is None else _step(event)
+    name = ".*" if event is None else print_step(event)
     return f"events{name}{f'[{condition}]' if condition else ''}.{function}{f'_{window}' if window else ''}"
 
 
@@ -96,7 +96,8 @@ def _joined(nodes: tuple[Node, ...]) -> str:
     return ", ".join(print_node(node) for node in nodes)
 
 
-def _step(step: str) -> str:
+def print_step(step: str) -> str:
+    """A name behind another one: `.plan`, `["odd name"]`."""
     return f".{step}" if WORD.fullmatch(step) else f"[{_quoted(step)}]"
 
 

@@ -17,6 +17,8 @@ def shortfall(node: typed.Node, wanted: bool, evaluation: Evaluation) -> str:
 
     `needs events.purchase.count_30d >= 3: 1 more`, `needs profile.plan == "pro": profile.plan is missing`.
     """
+    if isinstance(node, typed.Call) and node.function == "is_set" and not wanted:
+        return f"needs {text_of(node.arguments[0])} to be missing"
     needed = node if wanted else _negated(node)
     missing = [text_of(part) for part in typed.children(node) or (node,) if evaluation.value(part) is None]
     if missing:

@@ -22,6 +22,7 @@ from exports.plan import plan_audience
 from pipelines.metadata import (
     file_metadata,
     folding_metadata,
+    identity_metadata,
     published_metadata,
     refresh_metadata,
     table_metadata,
@@ -95,9 +96,12 @@ def _identities(workspace: Workspace) -> AssetsDefinition:
         """What each source has sent last, which profile it belongs to, and since when in the log."""
         with workspace.warehouse() as connection:
             refresh = workspace.current(connection)
-            update_sources(connection, refresh, workspace.files(refresh.cut), workspace.settings.home.lake)
-            found = update_identities(connection, refresh)
-            return MaterializeResult(metadata={**table_metadata(connection, "identities"), "added": found.added})
+            files, lake = workspace.files(refresh.cut), workspace.settings.home.lake
+            with workspace.registry() as registry:
+                records = registry.identity_records(workspace.settings.project)
+            update_sources(connection, refresh, files, lake)
+            found = update_identities(connection, refresh, files, lake, records)
+            return MaterializeResult(metadata={**table_metadata(connection, "identities"), **identity_metadata(found)})
 
     return identities
 
@@ -159,15 +163,14 @@ def _values(workspace: Workspace) -> AssetsDefinition:
 
     @multi_asset(name="values", specs=specs, can_subset=True, pool=POOL)
     def values(context: AssetExecutionContext) -> Iterator[MaterializeResult[None]]:
-        """All selected traits and segments in one pass."""
+        """All selected traits and segments in one pass, for whom something has happened to."""
         chosen = [spec.key for spec in specs if spec.key in context.selected_asset_keys]
         with workspace.warehouse() as connection:
             refresh = workspace.current(connection)
-            build_values(connection, workspace.checked, [key.path[-1] for key in chosen], refresh)
+            computed = build_values(connection, workspace.checked, [key.path[-1] for key in chosen], refresh)
             for key in chosen:
-                yield MaterializeResult(
-                    asset_key=key, metadata=value_metadata(connection, workspace.checked, key.path[-1])
-                )
+                metadata = value_metadata(connection, workspace.checked, key.path[-1])
+                yield MaterializeResult(asset_key=key, metadata={**metadata, "profiles_computed": computed})
 
     return values
 

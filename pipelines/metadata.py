@@ -11,6 +11,7 @@ from pipelines.parity import Parity
 from pipelines.publication import Published
 from warehouse.columns import count, literal, quoted
 from warehouse.database import Connection
+from warehouse.identities import IdentitiesUpdate
 from warehouse.refresh import Refresh
 from warehouse.tiles import Folding
 from warehouse.values import segment_sizes, trait_counts
@@ -35,6 +36,11 @@ def refresh_metadata(refresh: Refresh) -> Metadata:
 def folding_metadata(folding: Folding) -> Metadata:
     """What was folded into tiles."""
     return {"events_folded": folding.events, "bases_added": folding.added}
+
+
+def identity_metadata(found: IdentitiesUpdate) -> Metadata:
+    """How many identifiers belong to a profile, and how many links were ever refused."""
+    return {"identifiers": found.identifiers, "conflicts": found.conflicts}
 
 
 def parity_metadata(parity: Parity) -> Metadata:

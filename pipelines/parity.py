@@ -61,7 +61,7 @@ class Parity:
         values: values that were compared of them.
         mismatches: values that differ.
         missing: profiles of the warehouse that the online store does not know.
-        extra: profiles of the online store without a known event.
+        extra: profiles of the online store without an event, not even one that we have logged ourselves.
         shown: the first mismatches.
     """
 
@@ -100,7 +100,7 @@ def compare(
     readings = {profile_id: look_up(client, project.key, profile_id) for profile_id in asked}
     online = {key: fold.state(reading, now_ms) for key, reading in readings.items()}
     land_log(client, settings.home, registry, project)
-    counted = _counted(settings, registry, project, checked, online)
+    landed, counted = _counted(settings, registry, project, checked, online)
     keys = [key for key, value in checked.values.items() if not is_ranked(value.node, checked.values)]
     mismatches = [
         found
@@ -114,7 +114,7 @@ def compare(
         compared * len(keys),
         len(mismatches),
         missing=sum(profile_id in counted and not _is_known(readings[profile_id]) for profile_id in online),
-        extra=sum(profile_id not in counted and _is_known(readings[profile_id]) for profile_id in online),
+        extra=sum(profile_id not in landed and _is_known(readings[profile_id]) for profile_id in online),
         shown=tuple(mismatches[:_SHOWN]),
     )
 
@@ -141,19 +141,20 @@ def _known_profiles(settings: Settings, count: int, seed: int) -> list[str]:
 
 def _counted(
     settings: Settings, registry: Registry, project: Project, checked: CheckedCatalog, asked: Mapping[str, State]
-) -> dict[str, State]:
-    """The states of profiles with a known event, counted from the lake at the instant and cut of each."""
+) -> tuple[set[str], dict[str, State]]:
+    """Profiles with an event, and the states of those with a known one from outside, at the instant and cut of each."""
     cut, zone = registry.landed_seq(project.key), checked.zone
     with connect() as connection:
         files = registry.files(project.key, cut)
         connection.execute(events_view_sql(files, cut, checked.property_columns, settings.home.lake))
-        build_identities(connection)
+        build_identities(connection, registry.identity_records(project.key), cut)
         events = _events(connection, asked)
-    return {
+    states = {
         profile_id: count_again(profile_id, own, checked, asked[profile_id].as_of_ms, asked[profile_id].as_of_seq, zone)
         for profile_id, own in events.items()
         if any(event.kind != "system" for event in own)
     }
+    return set(events), states
 
 
 def _events(connection: Connection, asked: Mapping[str, State]) -> dict[str, list[Event]]:

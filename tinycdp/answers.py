@@ -59,7 +59,10 @@ def run_decide(settings: Settings, output: Output, flag: str, profile: str, cont
         if document is None:
             raise NothingThere("no definitions are published yet: run `tinycdp apply DIR`, then `tinycdp refresh`")
         fold = Fold(check_catalog(Catalog.from_document(document)))
-        state = fold.state(look_up(client, settings.project, who))
+        reading = look_up(client, settings.project, who)
+        state = fold.state(reading)
+    if not any(source.base is not None or source.fresh for source in reading.sources):
+        output.say(f"nobody is known as `{who}`: the decision is that for somebody without any event")
     decision = decide(fold.checked, flag, state, brought)
     output.result(
         {

@@ -7,6 +7,7 @@ from dsl.clock import Clock, Zone, format_instant, parse_instant
 from dsl.diagnostics import Diagnostic
 from dsl.documents.definitions import Loaded, load_directory
 from dsl.failure import WrongUse
+from dsl.nearest import nearest
 from dsl.observed import Observed
 from dsl.render import to_json
 from tinycdp.output import Output
@@ -43,8 +44,9 @@ def run_check(settings: Settings, output: Output, paths: list[str]) -> None:
         warnings += checked.warnings
     output.warn(warnings)
     output.result({"ok": True, "diagnostics": [to_json(warning) for warning in warnings], **totals})
-    counts = ", ".join(f"{count} {name}" for name, count in totals.items())
-    output.lines(f"ok: {counts}{f'; {len(warnings)} warnings' if warnings else ''}")
+    counts = ", ".join(f"{count} {name[:-1] if count == 1 else name}" for name, count in totals.items())
+    warned = f"; {len(warnings)} warning{'s' if len(warnings) > 1 else ''}" if warnings else ""
+    output.lines(f"ok: {counts}{warned}")
 
 
 def run_apply(settings: Settings, output: Output, folder: str, timezone: str) -> None:
@@ -90,5 +92,13 @@ def _current(settings: Settings) -> tuple[Clock, Zone, int, CheckedCatalog]:
 
 
 def _folder(path: str) -> Path:
+    """The folder of definitions that a path names, or that the named file lies in.
+
+    Raises:
+        WrongUse: nothing is there.
+    """
     given = Path(path)
+    if not given.exists():
+        near = nearest(given.name, (other.name for other in given.parent.glob("*"))) if given.parent.is_dir() else None
+        raise WrongUse(f"`{path}` is not there" + (f"; the nearest is `{given.with_name(near)}`" if near else ""))
     return given if given.is_dir() or given.suffix not in (".yaml", ".yml") else given.parent

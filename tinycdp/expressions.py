@@ -1,7 +1,7 @@
 """Commands on one expression: its value for a profile, why, how many it holds for, and its canonical text."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from dsl.catalog import Catalog, Trait
 from dsl.check import CheckedCatalog, check_catalog
 from dsl.clock import format_instant, parse_instant
 from dsl.diagnostics import DefinitionError
+from dsl.event import Event
 from dsl.failure import WrongUse
 from dsl.identifiers import profile_id
 from dsl.numbers import write_number
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from warehouse.as_of import AsOf
     from warehouse.records import Project
 
-ASKED = "asked"
-"""Key of the expression that a command asks about."""
+ASKED = "expression"
+"""Key of the expression that a command asks about: messages name it."""
 TREND_DAYS, TREND_POINTS = 90, 7
 DAY_MS = 86_400_000
 
@@ -39,6 +40,7 @@ def run_eval(settings: Settings, output: Output, expression: str, profile: str, 
     with _world(settings, output, expression, as_of) as (world, key, project):
         who, refresh, checked = _profile(profile), world.refresh, world.checked
         events = world.events_of(who)
+        _tell_unknown(output, profile, events)
         state = world.state_of(who, events)
         value, value_type = Evaluation(checked, state).definition(key), checked.values[key].type
         approximate = is_approximate(checked.values[key].node, events, checked, state, project.zone)
@@ -58,11 +60,13 @@ def run_explain(settings: Settings, output: Output, expression: str, profile: st
     """The whole tree of an expression with the value at every node, and what would make a false answer true."""
     from dsl.explanation import draw, explain, missing_for_true, to_json
     from dsl.next_change import next_change
+    from dsl.ranked import is_ranked
     from dsl.recount import instants_of
 
     with _world(settings, output, expression, as_of) as (world, key, project):
         who, refresh, checked = _profile(profile), world.refresh, world.checked
         events, node = world.events_of(who), checked.values[key].node
+        _tell_unknown(output, profile, events)
         state = world.state_of(who, events)
         tree = explain(node, state, checked)
         change_ms = next_change(
@@ -74,9 +78,7 @@ def run_explain(settings: Settings, output: Output, expression: str, profile: st
     output.lines(draw(tree))
     for sentence in missing_for_true(tree) if tree.value is False else ():
         output.lines(f"to be true: {sentence}")
-    output.lines(
-        f"without a new event it stays so until {change_at}" if change_at else "without a new event it stays so"
-    )
+    output.lines(_until(change_at, ranked=is_ranked(node, checked.values)))
 
 
 def run_preview(settings: Settings, output: Output, expression: str, as_of: str | None) -> None:
@@ -162,6 +164,18 @@ def shown(value: Value, value_type: Type) -> str:
     return show_value(value, value_type)
 
 
+def _until(change_at: str | None, *, ranked: bool) -> str:
+    if ranked:
+        return "it compares the profile with all others: it stays so until the next refresh at most"
+    return f"without a new event it stays so until {change_at}" if change_at else "without a new event it stays so"
+
+
+def _tell_unknown(output: Output, profile: str, events: Sequence[Event]) -> None:
+    """An answer about nobody looks like any other."""
+    if not any(event.kind != "system" for event in events):
+        output.say(f"nobody is known as `{profile}` at that instant: the answer is that for somebody without any event")
+
+
 @contextmanager
 def _world(
     settings: Settings, output: Output, expression: str, instant: str | None
@@ -175,8 +189,15 @@ def _world(
     with workspace.registry() as registry:
         project = registry.project(settings.project)
         _, checked = workspace.checked(registry)
+        if expression in checked.flags and expression not in checked.values:
+            raise WrongUse(f"`{expression}` is a flag: `tinycdp decide {expression} --profile ID` asks it")
         checked, key = _with_expression(checked, expression, Observed.of(registry.observed(project.key)))
-        output.warn(warning for warning in checked.warnings if warning.source.text == expression)
+        warnings = [warning for warning in checked.warnings if warning.source.text == expression]
+        if key != expression:
+            # What stands on the command line is no trait of anybody's.
+            named = f"trait `{key}`"
+            warnings = [replace(one, message=one.message.replace(named, "the expression")) for one in warnings]
+        output.warn(warnings)
         try:
             t_ms = parse_instant(instant, project.zone) if instant else project.clock.now_ms()
         except ValueError as error:

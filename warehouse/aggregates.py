@@ -2,23 +2,23 @@
 
 from dsl.bases import bases_of
 from dsl.check import CheckedCatalog
+from dsl.next_change import next_day_ms
 from dsl.sql import aggregates_sql, ranks_sql
 from dsl.sql.duckdb_tiles import TileMoment, tiled_aggregates_sql
-from warehouse.columns import column_names, count, quoted
+from warehouse.columns import count, quoted
+from warehouse.computed import read_computed, write_computed
 from warehouse.database import Connection, transaction
 from warehouse.refresh import Refresh
 from warehouse.tiles import read_coverage
 
-_CREATE_OF = """
-CREATE TABLE IF NOT EXISTS aggregates_of (cut BIGINT NOT NULL, t_ms BIGINT NOT NULL, columns VARCHAR NOT NULL)
-"""
-# A tile that leaves a window changes a profile, and so does an event, an end of a day, a new source.
+# A tile that leaves a window changes a profile, and so does an event, an end of a day, a source that comes or goes.
 _ASKED = """
 CREATE OR REPLACE TEMP TABLE asked AS
 SELECT profile_id FROM profiles
 WHERE profile_id IN (
     SELECT profile_id FROM identities JOIN (SELECT DISTINCT source_id FROM events WHERE seq > {cut:d}) USING (source_id)
 )
+OR profile_id IN (SELECT profile_id FROM identities WHERE valid_from_seq > {cut:d} OR valid_to_seq > {cut:d})
 OR profile_id IN (SELECT profile_id FROM aggregates WHERE due_ms <= {t_ms:d})
 OR profile_id NOT IN (SELECT profile_id FROM aggregates)
 """
@@ -27,24 +27,25 @@ OR profile_id NOT IN (SELECT profile_id FROM aggregates)
 def build_aggregates(connection: Connection, checked: CheckedCatalog, refresh: Refresh) -> str:
     """Brings `aggregates` to the refresh's `(t, cut)` from tiles, and replaces `ranks`.
 
-    Only profiles that something has happened to are read again: an event, a tile that has left a window, the end of a
-    local day.
+    Only profiles that something has happened to are read again: an event, a source that has come or gone, a tile that
+    has left a window, the end of a local day.
 
     Tables:
-        aggregates: Grain: one row per profile; one column per base aggregate (`AggregateUse.column`), then `due_ms`.
-            Keys: profile_id.
+        aggregates: Grain: one row per profile; one column per base aggregate (`AggregateUse.column`), then `due_ms`
+            and the `refresh_id` that has read the row. Keys: profile_id.
         ranks: Grain: one row per profile; one column per `percent_rank` (`RankUse.column`). Keys: profile_id.
 
     Returns:
         The statements that computed the aggregates.
     """
     zone = checked.zone
-    moment = TileMoment(refresh.t_ms, refresh.cut, refresh.today, zone.start_ms(refresh.today + 1))
+    moment = TileMoment(refresh.t_ms, refresh.cut, refresh.today, next_day_ms(zone, refresh.t_ms))
     bases = bases_of(checked.aggregates.values())
     tile_bases = [covered.tile_base for covered in read_coverage(connection, checked)]
     with transaction(connection):
         asked = "asked" if _choose(connection, checked, refresh) else "profiles"
-        passes, statement = tiled_aggregates_sql(checked, bases, tile_bases, moment, asked)
+        passes, query = tiled_aggregates_sql(checked, bases, tile_bases, moment, asked)
+        statement = f"SELECT *, CAST({refresh.refresh_id} AS BIGINT) AS refresh_id FROM (\n{query}\n)"
         for text in passes:
             connection.execute(text)
         if asked == "profiles":
@@ -56,8 +57,7 @@ def build_aggregates(connection: Connection, checked: CheckedCatalog, refresh: R
             connection.execute("INSERT INTO aggregates BY NAME SELECT * FROM again")
         for number in range(1, len(passes) + 1):
             connection.execute(f"DROP TABLE tiled_{number}")
-        connection.execute("DELETE FROM aggregates_of")
-        connection.execute("INSERT INTO aggregates_of VALUES (?, ?, ?)", [refresh.cut, refresh.t_ms, _columns(checked)])
+        write_computed(connection, "aggregates", refresh, _form(checked))
     _build_ranks(connection, checked, refresh)
     return ";\n".join([*passes, statement])
 
@@ -76,19 +76,15 @@ def _build_ranks(connection: Connection, checked: CheckedCatalog, refresh: Refre
 
 def _choose(connection: Connection, checked: CheckedCatalog, refresh: Refresh) -> bool:
     """Whether what is there can be gone on from; `asked` then holds the profiles that are read again."""
-    connection.execute(_CREATE_OF)
-    found = connection.execute("SELECT cut, t_ms, columns FROM aggregates_of").fetchall()
-    if not found or "due_ms" not in column_names(connection, "aggregates"):
+    since = read_computed(connection, "aggregates", refresh, _form(checked))
+    if since is None:
         return False
-    ((cut, t_ms, columns),) = found
-    if columns != _columns(checked) or t_ms > refresh.t_ms or cut > refresh.cut:
-        return False
-    connection.execute(_ASKED.format(cut=cut, t_ms=refresh.t_ms))
+    connection.execute(_ASKED.format(cut=since.cut, t_ms=refresh.t_ms))
     # Reading most of them one by one is slower than reading all.
     return 2 * count(connection, "SELECT count(*) FROM asked") < count(connection, "SELECT count(*) FROM profiles")
 
 
-def _columns(checked: CheckedCatalog) -> str:
+def _form(checked: CheckedCatalog) -> str:
     """What the table holds: an aggregate may be another one under the same name in another catalog."""
     texts = [f"{quoted(use.column)} {use.key}" for use in checked.aggregates.values()]
     return "\n".join([checked.catalog.timezone, *texts, *bases_of(checked.aggregates.values()).by_key])

@@ -7,7 +7,16 @@ from pathlib import Path
 from warehouse.columns import literal, quoted
 from warehouse.database import Connection, transaction
 
-KEPT_BACK = ("tiles", "tile_bases", "aggregates_of", "covered_tables")
+KEPT_BACK = (
+    "tiles",
+    "tile_bases",
+    "covered_tables",
+    "computed_tables",
+    "evaluated",
+    "identity_apart",
+    "identity_joined",
+    "identity_settings",
+)
 """Tables that stay in the warehouse: what a refresh goes on from."""
 _READ_ONLY = 0o444
 _CONTENTS = """

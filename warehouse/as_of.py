@@ -18,7 +18,8 @@ from warehouse.aggregates import count_aggregates
 from warehouse.columns import quoted
 from warehouse.database import Connection, connect
 from warehouse.events_view import events_view_sql
-from warehouse.identities import build_identities, valid_at
+from warehouse.identities import build_identities
+from warehouse.identity_tables import valid_at
 from warehouse.profiles import build_profiles
 from warehouse.records import Project
 from warehouse.refresh import Refresh
@@ -105,7 +106,7 @@ def as_of(home: Home, registry: Registry, project: Project, checked: CheckedCata
     refresh = Refresh(0, cut, t_ms, project.zone.day(t_ms), 0)
     with connect() as connection:
         connection.execute(events_view_sql(registry.files(project.key, cut), cut, checked.property_columns, home.lake))
-        build_identities(connection)
+        build_identities(connection, registry.identity_records(project.key), cut)
         yield AsOf(connection, refresh, checked).at(t_ms, project.zone)
 
 

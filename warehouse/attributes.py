@@ -17,7 +17,7 @@ from dsl.columns import flatten, typed_columns
 from dsl.numbers import read_json, write_number
 from warehouse.columns import free_name
 from warehouse.database import Connection
-from warehouse.identities import valid_at
+from warehouse.identity_tables import valid_at
 from warehouse.property_columns import DTYPES
 
 NAMES_WRITTEN = """

@@ -45,6 +45,9 @@ TABLES = (
             "source_id": _SOURCE,
             "ts_ms": "When it happened, epoch milliseconds, UTC",
             "received_at_ms": "When it was taken, epoch milliseconds of the project's clock, UTC",
+            "appended_at_ms": "When it got its seq, epoch milliseconds of the project's clock, UTC",
+            "identifiers": "Whom it names, JSON list of identifiers, the source first; NULL when only the source",
+            "alias": "Identifier that an alias joins to the source; NULL without",
             "local_day": "Local date of ts in the project's zone, days since 1970-01-01",
             "properties": "What was sent, JSON text; of identify events the attributes",
             "context": "Context that was sent, JSON text",
@@ -82,13 +85,29 @@ TABLES = (
     TableComment(
         "identities",
         "TABLE",
-        "Grain: one row per source and interval of the log. Keys: source_id, valid_from_seq. Producer: asset "
-        "identities. A profile is the merge of its sources.",
+        "Grain: one row per identifier, also those without events of their own, and interval of the log. Keys: "
+        "source_id, valid_from_seq. Producer: asset identities. A profile is the merge of its sources.",
         {
-            "source_id": _SOURCE,
+            "source_id": "Identifier, `<kind>:<value>`: a source, or one that events name beside their source",
             "profile_id": _PROFILE,
-            "valid_from_seq": "First seq at which the source belongs to the profile (inclusive)",
+            "valid_from_seq": "First seq at which the identifier belongs to the profile (inclusive)",
             "valid_to_seq": "First seq at which it no longer does (exclusive); NULL while it does",
+        },
+    ),
+    TableComment(
+        "identity_conflicts",
+        "TABLE",
+        "Grain: one row per reason, stronger and weaker identifier: the first time that the link was refused. Keys: "
+        "reason, stronger, weaker. Producer: asset identities.",
+        {
+            "seq": "When it was refused: seq of the event, or of the un-merge by which the link no longer held",
+            "link_seq": "seq of the event that made the link",
+            "reason": "users: too many users in one profile. emails: a device or anonymous id would join two e-mails. "
+            "identifiers: too many identifiers in one profile. unmerged: the two were declared never to be one",
+            "stronger": "Source of the event, `<kind>:<value>`",
+            "weaker": "Identifier that the event names beside it",
+            "stronger_profile": "Profile of the stronger identifier at that moment; empty when nobody knew it",
+            "weaker_profile": "Profile of the weaker identifier at that moment; empty when nobody knew it",
         },
     ),
     TableComment(
@@ -145,6 +164,7 @@ TABLES = (
         {
             "profile_id": _PROFILE,
             "due_ms": "First instant at which time alone may change an aggregate of the profile, epoch milliseconds",
+            "refresh_id": "The refresh that read the row, see refreshes: nothing has happened to the profile since",
         },
     ),
     TableComment(
@@ -170,6 +190,18 @@ TABLES = (
             "profile_id": _PROFILE,
             "since_at": "Instant of the refresh that first found the profile in, since when it stayed, UTC",
             "since_ms": "The same in epoch milliseconds",
+        },
+    ),
+    TableComment(
+        "next_changes",
+        "TABLE",
+        "Grain: one row per segment and profile for which time alone may change it. Keys: segment, profile_id. "
+        "Producer: assets segments/<key>. Until then, and with no new event, the profile stays in or stays out.",
+        {
+            "segment": "Key of the segment",
+            "profile_id": _PROFILE,
+            "next_change_at": "First instant at which it may be in when it was out, or out when it was in, UTC",
+            "next_change_ms": "The same in epoch milliseconds",
         },
     ),
     TableComment(

@@ -39,9 +39,9 @@ def require_covered(connection: Connection, table: str, cut: int) -> None:
         )
 
 
-def forget_covered(connection: Connection) -> None:
-    """Every table of the ledger has to be built from nothing."""
-    connection.execute("DELETE FROM covered_tables")
+def forget_covered(connection: Connection, table: str | None = None) -> None:
+    """A table, or every table of the ledger, has to be built from nothing."""
+    connection.execute("DELETE FROM covered_tables WHERE table_name = coalesce(?, table_name)", [table])
 
 
 def write_covered(connection: Connection, table: str, covered_seq: int, form: str = "") -> None:

@@ -1,81 +1,130 @@
-"""The table `identities`: which sources make up which profile, and since when in the log.
+"""The tables `identities` and `identity_conflicts`: who is who since when in the log, and which links were refused.
 
-One source is one profile here; merging adds rows and closes others, the tables downstream already join by interval.
+They are what a replay of the log gives (`dsl.identity`). A refresh reads what is new, and the profiles that it has to
+do with; only an un-merge or an erasure has everything replayed.
 """
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-import polars as pl
-
-from dsl.identifiers import profile_id
-from warehouse.columns import count
-from warehouse.coverage import read_covered, require_covered, write_covered
+from dsl.identity_records import Erasure, SettingsChange
+from warehouse.columns import column_names, count
+from warehouse.coverage import forget_covered, read_covered, require_covered, write_covered
 from warehouse.database import Connection, transaction
+from warehouse.events_view import events_view_sql
+from warehouse.identity_log import IdentityChange, changes_until
+from warehouse.identity_replay import replay_all
+from warehouse.identity_step import carry_on
+from warehouse.identity_tables import create_tables
+from warehouse.records import IdentityRecord, LakeFile
 from warehouse.refresh import Refresh
-
-_CREATE = """
-CREATE OR REPLACE TABLE identities (
-    source_id VARCHAR NOT NULL,
-    profile_id VARCHAR NOT NULL,
-    valid_from_seq BIGINT NOT NULL,
-    valid_to_seq BIGINT
-)
-"""
-_IN_EVENTS = "(SELECT source_id, min(seq) AS first_seq FROM events WHERE kind <> 'system' GROUP BY source_id)"
-# A source may have been linked to a profile before it had an event of its own.
-_UNKNOWN = """
-SELECT source_id, first_seq AS valid_from_seq
-FROM {sources} ANTI JOIN identities USING (source_id)
-WHERE first_seq > {covered:d}
-ORDER BY valid_from_seq
-"""
 
 
 @dataclass(frozen=True, slots=True)
-class Identities:
-    """What `update_identities` found: all known sources, and how many of them are new."""
+class IdentitiesUpdate:
+    """What `update_identities` came to.
 
-    sources: int
-    added: int
+    Attributes:
+        identifiers: that belong to a profile.
+        conflicts: links that were ever refused.
+    """
+
+    identifiers: int
+    conflicts: int
 
 
-def update_identities(connection: Connection, refresh: Refresh) -> Identities:
-    """Every source of the table `sources` belongs to a profile; known sources keep theirs.
+def update_identities(
+    connection: Connection,
+    refresh: Refresh,
+    files: Sequence[LakeFile],
+    lake: Path,
+    records: Sequence[IdentityRecord] = (),
+) -> IdentitiesUpdate:
+    """Brings the tables of identities to the refresh's cut: all of it or nothing.
 
-    Grain: one row per source and interval of the log `[valid_from_seq, valid_to_seq)`; NULL is open.
+    Tables:
+        identities: Grain: one row per identifier, also those without events of their own, and interval of the log
+            `[valid_from_seq, valid_to_seq)`; NULL is open. Keys: source_id, valid_from_seq.
+        identity_conflicts: Grain: one row per reason, stronger and weaker identifier: the first time that the link was
+            refused.
+
+    Args:
+        files: the project's up to the cut; those of what is new are opened.
+        lake: the lake's folder (`Home.lake`).
+        records: those that are no events (`Registry.identity_records`), by `seq`; later ones than the cut are left out.
 
     Raises:
         RefreshError: `sources` is of another cut.
     """
     with transaction(connection):
         require_covered(connection, "sources", refresh.cut)
-        covered = read_covered(connection, "identities", refresh.cut)
-        if covered is None:
-            connection.execute(_CREATE)
-        added = _add_unknown(connection, "sources", covered or 0)
+        step = _plan(changes_until(records, refresh.cut), _covered(connection, refresh.cut), refresh.cut)
+        if step.leaves_no_trace:
+            forget_covered(connection, "profiles")
+        new = [file for file in files if file.seq_hi > step.after]
+        connection.execute(events_view_sql(new, refresh.cut, (), lake, "identity_events"))
+        _take(connection, "identity_events", step)
+        connection.execute("DROP VIEW identity_events")
         write_covered(connection, "identities", refresh.cut)
-    sources = count(connection, "SELECT count(*) FROM identities WHERE valid_to_seq IS NULL")
-    return Identities(sources, added)
+    return IdentitiesUpdate(
+        count(connection, "SELECT count(*) FROM identities WHERE valid_to_seq IS NULL"),
+        count(connection, "SELECT count(*) FROM identity_conflicts"),
+    )
 
 
-def build_identities(connection: Connection) -> None:
-    """Replaces `identities` by those of the view `events`, all of them read: previews and the past."""
-    connection.execute(_CREATE)
-    _add_unknown(connection, _IN_EVENTS, 0)
+def build_identities(connection: Connection, records: Sequence[IdentityRecord] = (), cut: int = sys.maxsize) -> None:
+    """Replaces the tables of identities by those of the view `events`, all of them read: previews and the past.
+
+    Args:
+        records: as of `update_identities`.
+        cut: of the view; without one everything that it and the records hold.
+    """
+    _take(connection, "events", _plan(changes_until(records, cut), None, cut))
 
 
-def valid_at(cut: int) -> str:
-    """SQL condition: the row of `identities` that holds at a knowledge cut."""
-    return f"valid_from_seq <= {cut:d} AND (valid_to_seq IS NULL OR valid_to_seq > {cut:d})"
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What is to be done.
+
+    Attributes:
+        after, cut: the events that are read are those with `after < seq <= cut`.
+        changes: the same of the records that are no events.
+        anew: nothing that the tables hold is kept.
+        leaves_no_trace: rows vanish, not only end: nobody could tell from the tables which profiles have changed.
+    """
+
+    after: int
+    cut: int
+    changes: Sequence[IdentityChange]
+    anew: bool
+    leaves_no_trace: bool
+
+    @property
+    def settings(self) -> list[SettingsChange]:
+        """Of the changes those of the settings."""
+        return [change for change in self.changes if isinstance(change, SettingsChange)]
 
 
-def _add_unknown(connection: Connection, sources: str, covered: int) -> int:
-    unknown: pl.DataFrame = connection.sql(_UNKNOWN.format(sources=sources, covered=covered)).pl()
-    if not unknown.is_empty():
-        ids = [profile_id(source) for source in unknown["source_id"]]
-        connection.register("new_identities", unknown.with_columns(pl.Series("profile_id", ids)))
-        connection.execute(
-            "INSERT INTO identities SELECT source_id, profile_id, valid_from_seq, NULL FROM new_identities"
-        )
-        connection.unregister("new_identities")
-    return unknown.height
+def _plan(changes: Sequence[IdentityChange], covered: int | None, cut: int) -> _Step:
+    new = [change for change in changes if change.seq > (covered or 0)]
+    traceless = covered is None or any(isinstance(change, Erasure) for change in new)
+    if covered is None or not all(isinstance(change, SettingsChange) for change in new):
+        return _Step(0, cut, changes, anew=True, leaves_no_trace=traceless)
+    return _Step(covered, cut, new, anew=False, leaves_no_trace=traceless)
+
+
+def _take(connection: Connection, events: str, step: _Step) -> None:
+    if step.anew:
+        create_tables(connection)
+    if len(step.settings) < len(step.changes):
+        replay_all(connection, events, step.changes, step.cut)
+    else:
+        carry_on(connection, events, step.settings, step.after, step.cut)
+
+
+def _covered(connection: Connection, cut: int) -> int | None:
+    # Warehouses of before there were links have no conflicts.
+    there = column_names(connection, "identity_conflicts")
+    return read_covered(connection, "identities", cut) if there else None

@@ -16,7 +16,8 @@ def sightings(batch: pl.DataFrame, zone: Zone) -> set[Sighting]:
     """Everything that was seen in a batch.
 
     Args:
-        batch: `kind`, `name`, `properties` and the typed columns of properties. Grain: one row an event.
+        batch: `kind`, `name`, `properties` and the typed columns of properties; of an identify these are attributes.
+            Grain: one row an event.
         zone: the project's.
     """
     events = batch.filter(pl.col("kind").is_in(_COUNTED))
@@ -28,7 +29,11 @@ def sightings(batch: pl.DataFrame, zone: Zone) -> set[Sighting]:
     identifies = batch.filter((pl.col("kind") == "identify") & pl.col("properties").is_not_null())
     for text in identifies["properties"].unique():
         found.update(_attributes(text, zone))
-    return found
+    # A loader that has columns gives attributes as such.
+    columns = typed_columns(batch.columns)
+    bare = batch.filter((pl.col("kind") == "identify") & pl.col("properties").is_null())
+    written = (column for column in columns if not column.context and bare[column.name].null_count() < bare.height)
+    return found | {Sighting("", ".".join(column.steps), column.type) for column in written}
 
 
 def _attributes(text: str, zone: Zone) -> Iterator[Sighting]:

@@ -22,7 +22,7 @@ from warehouse.attributes import (
 from warehouse.columns import count, decimal_of_micros, quoted
 from warehouse.coverage import read_covered, require_covered, write_covered
 from warehouse.database import Connection, transaction
-from warehouse.identities import valid_at
+from warehouse.identity_tables import valid_at
 from warehouse.refresh import Refresh
 
 _PROFILES = """

@@ -1,18 +1,25 @@
-"""Traits and segments: one statement computes all that are asked for, then tables take their columns and members."""
+"""Traits and segments: computed for whom something has happened to, and written into the tables that hold them."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from dsl.check import CheckedCatalog, CheckedValue
-from dsl.sql import is_whole, values_sql
-from warehouse.columns import column_names, literal, quoted, table_type
+from dsl.sql import NEXT_CHANGE, Foreseen, foreseen_sql, is_whole, values_sql
+from warehouse.columns import column_names, count, literal, quoted, table_type
+from warehouse.computed import forget_computed, read_computed, refresh_of, write_computed
 from warehouse.database import Connection, transaction
 from warehouse.refresh import Refresh
 
 _CREATE = """
 CREATE TABLE IF NOT EXISTS traits (profile_id VARCHAR NOT NULL);
+CREATE TABLE IF NOT EXISTS evaluated (profile_id VARCHAR NOT NULL, next_change_ms BIGINT);
 CREATE TABLE IF NOT EXISTS segment_members (
     segment VARCHAR NOT NULL, profile_id VARCHAR NOT NULL, since_at TIMESTAMP NOT NULL, since_ms BIGINT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS next_changes (
+    segment VARCHAR NOT NULL, profile_id VARCHAR NOT NULL, next_change_at TIMESTAMP NOT NULL,
+    next_change_ms BIGINT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS segment_sizes (
     segment VARCHAR NOT NULL, refresh_id BIGINT NOT NULL, as_of_ms BIGINT NOT NULL, as_of_at TIMESTAMP NOT NULL,
@@ -23,39 +30,46 @@ CREATE TABLE IF NOT EXISTS definitions (
     description VARCHAR NOT NULL, catalog_version INTEGER NOT NULL
 );
 """
+# Whose aggregates have been read again since, whose time has come, who is new; and who is no more.
+_ASKED = """
+CREATE OR REPLACE TEMP TABLE again AS
+SELECT profile_id FROM aggregates LEFT JOIN evaluated USING (profile_id)
+WHERE aggregates.refresh_id > {since:d} OR evaluated.profile_id IS NULL OR evaluated.next_change_ms <= {t_ms:d};
+CREATE OR REPLACE TEMP TABLE asked_profiles AS FROM profiles SEMI JOIN again USING (profile_id);
+INSERT INTO again SELECT profile_id FROM evaluated ANTI JOIN profiles USING (profile_id);
+"""
+_AGAIN = "profile_id IN (SELECT profile_id FROM again)"
 # Who stays keeps the instant of entering; who is new gets this refresh's.
 _MEMBERS = """
-CREATE OR REPLACE TABLE segment_members AS
-SELECT segment, profile_id, epoch_ms(since_ms) AS since_at, since_ms FROM (
-    SELECT segment, profile_id, coalesce(old.since_ms, {t_ms:d}) AS since_ms
-    FROM now_members LEFT JOIN segment_members AS old USING (segment, profile_id)
-    UNION ALL
-    SELECT segment, profile_id, since_ms FROM segment_members WHERE segment IN {kept}
-)
-ORDER BY segment, profile_id
-"""
-_CHANGES = """
-CREATE OR REPLACE TEMP TABLE now_changes AS
-SELECT segment, count(now_id) AS members,
-    count(*) FILTER (WHERE old_id IS NULL) AS entered, count(*) FILTER (WHERE now_id IS NULL) AS exited
-FROM (SELECT segment, profile_id AS now_id, profile_id FROM now_members)
-    FULL JOIN (
-        SELECT segment, profile_id AS old_id, profile_id FROM segment_members WHERE segment IN {selected}
-    ) USING (segment, profile_id)
-GROUP BY segment
+CREATE OR REPLACE TEMP TABLE old_members AS SELECT segment, profile_id FROM segment_members WHERE {scope};
+CREATE OR REPLACE TEMP TABLE entered AS FROM now_members ANTI JOIN old_members USING (segment, profile_id);
+CREATE OR REPLACE TEMP TABLE exited AS FROM old_members ANTI JOIN now_members USING (segment, profile_id);
+DELETE FROM segment_members USING exited
+WHERE segment_members.segment = exited.segment AND segment_members.profile_id = exited.profile_id;
+INSERT INTO segment_members
+SELECT segment, profile_id, epoch_ms({t_ms:d}), {t_ms:d} FROM entered ORDER BY segment, profile_id;
 """
 # Computing a segment again within one refresh adds its (few) changes to those already counted.
 _SIZES = """
 CREATE OR REPLACE TEMP TABLE now_sizes AS
 SELECT segment, {id:d} AS refresh_id, {t_ms:d} AS as_of_ms, epoch_ms({t_ms:d}) AS as_of_at, {cut:d} AS cut,
-    coalesce(c.members, 0) AS members,
-    coalesce(coalesce(c.members, 0) / nullif((SELECT count(*) FROM profiles), 0), 0) AS share,
-    coalesce(c.entered, 0) + coalesce(old.entered, 0) AS entered,
-    coalesce(c.exited, 0) + coalesce(old.exited, 0) AS exited
-FROM (SELECT unnest({names}::VARCHAR[]) AS segment) LEFT JOIN now_changes AS c USING (segment)
+    coalesce(now.members, 0) AS members,
+    coalesce(coalesce(now.members, 0) / nullif((SELECT count(*) FROM profiles), 0), 0) AS share,
+    coalesce(came.members, 0) + coalesce(old.entered, 0) AS entered,
+    coalesce(went.members, 0) + coalesce(old.exited, 0) AS exited
+FROM (SELECT unnest({names}::VARCHAR[]) AS segment)
+    LEFT JOIN (SELECT segment, count(*) AS members FROM segment_members GROUP BY segment) AS now USING (segment)
+    LEFT JOIN (SELECT segment, count(*) AS members FROM entered GROUP BY segment) AS came USING (segment)
+    LEFT JOIN (SELECT segment, count(*) AS members FROM exited GROUP BY segment) AS went USING (segment)
     LEFT JOIN (SELECT * FROM segment_sizes WHERE refresh_id = {id:d}) AS old USING (segment);
-DELETE FROM segment_sizes WHERE segment NOT IN {known} OR (refresh_id = {id:d} AND segment IN {selected});
+DELETE FROM segment_sizes WHERE refresh_id = {id:d} AND segment IN (FROM now_sizes SELECT segment);
 INSERT INTO segment_sizes BY NAME SELECT * FROM now_sizes;
+"""
+_NEXT_CHANGES = """
+DELETE FROM next_changes WHERE {scope};
+INSERT INTO next_changes
+SELECT segment, profile_id, epoch_ms(next_change_ms), next_change_ms FROM ({changes})
+WHERE next_change_ms IS NOT NULL;
 """
 
 
@@ -76,24 +90,64 @@ class SegmentSize:
     exited: int
 
 
-def build_values(connection: Connection, checked: CheckedCatalog, keys: Sequence[str], refresh: Refresh) -> None:
-    """Computes the traits and segments `keys` in one pass and replaces their columns and members.
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Traits and segments that are computed for the same profiles.
 
-    Others keep what they had; what the catalog no longer holds is gone afterwards. All of it or nothing.
+    Attributes:
+        table: the temporary table that holds them.
+        profiles: the table of the profiles that they are computed for.
+        changes: the column with the next change of each that time can change.
+    """
+
+    table: str
+    profiles: str
+    values: Sequence[CheckedValue]
+    changes: Mapping[str, str]
+
+    @property
+    def traits(self) -> list[str]:
+        """Keys of the traits among them."""
+        return [value.key for value in self.values if value.kind == "trait"]
+
+    @property
+    def segments(self) -> list[str]:
+        """Keys of the segments among them."""
+        return [value.key for value in self.values if value.kind == "segment"]
+
+
+def build_values(connection: Connection, checked: CheckedCatalog, keys: Sequence[str], refresh: Refresh) -> int:
+    """Brings the traits and segments `keys` to the refresh, for the profiles whose values may be others than they were.
+
+    These are the profiles whose aggregates were read again, who are new, and whose time has come: `evaluated` keeps the
+    first instant at which any value may change with no new event. What moves all the time is left out of that and
+    computed for everybody at each refresh, in a pass of its own: ages and what is calculated from them, `now()`, ranks.
+    An age that is only compared counts with the instant at which it crosses.
+
+    All profiles are computed when definitions have changed, when only a part of them is asked for (and the next time
+    after that), and when most profiles would have to be. What the catalog no longer holds is gone afterwards. All of it
+    or nothing.
 
     Tables:
         traits: Grain: one row per profile. Keys: profile_id.
+        evaluated: Grain: one row per profile. Keys: profile_id.
         segment_members: Grain: one row per segment and member. Keys: segment, profile_id.
         segment_sizes: Grain: one row per segment and refresh. Keys: segment, refresh_id.
+        next_changes: Grain: one row per segment and profile that time may change it for. Keys: segment, profile_id.
         definitions: Grain: one row per trait or segment. Keys: key.
+
+    Returns:
+        The number of profiles whose values were computed, those that are computed for everybody aside.
     """
-    chosen = [checked.values[key] for key in checked.order if key in set(keys)]
+    chosen = [key for key in checked.order if key in set(keys)]
     with transaction(connection):
         connection.execute(_CREATE)
-        _compute(connection, checked, [value.key for value in chosen], refresh)
-        _write_traits(connection, checked, {value.key for value in chosen})
-        _write_segments(connection, checked, [value.key for value in chosen if value.kind == "segment"], refresh)
+        parts = _compute(connection, checked, chosen, refresh)
+        _write_traits(connection, checked, parts)
+        _drop_unknown(connection, checked)
+        _write_segments(connection, parts, refresh)
         _write_definitions(connection, checked, refresh)
+        return count(connection, f"SELECT count(*) FROM {parts[0].table}")
 
 
 def align_values(connection: Connection, checked: CheckedCatalog, refresh: Refresh) -> None:
@@ -101,7 +155,17 @@ def align_values(connection: Connection, checked: CheckedCatalog, refresh: Refre
 
     Every profile has a row in `traits`; what the catalog no longer holds is gone.
     """
-    build_values(connection, checked, (), refresh)
+    with transaction(connection):
+        connection.execute(_CREATE)
+        if read_computed(connection, "traits", refresh, _form(checked)) is None:
+            forget_computed(connection, "traits")
+            _replace_traits(connection, checked, "profiles", set())
+        else:
+            connection.execute("DELETE FROM traits WHERE profile_id NOT IN (SELECT profile_id FROM profiles)")
+            connection.execute(
+                "INSERT INTO traits BY NAME SELECT profile_id FROM profiles ANTI JOIN traits USING (profile_id)"
+            )
+        _drop_unknown(connection, checked)
 
 
 def segment_sizes(connection: Connection, segment: str) -> tuple[SegmentSize, ...]:
@@ -123,43 +187,150 @@ def trait_counts(connection: Connection, traits: Sequence[str]) -> Mapping[str, 
     return dict(zip(traits, row, strict=True))
 
 
-def _compute(connection: Connection, checked: CheckedCatalog, keys: Sequence[str], refresh: Refresh) -> None:
-    statement = values_sql(checked, keys, refresh.t_ms, refresh.cut, refresh.today)
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE computed AS {statement}")
+# -- computing ---------------------------------------------------------------------------------------------------------
 
 
-def _write_traits(connection: Connection, checked: CheckedCatalog, chosen: set[str]) -> None:
-    existing = set(column_names(connection, "traits")) - chosen
+def _compute(connection: Connection, checked: CheckedCatalog, chosen: Sequence[str], refresh: Refresh) -> list[_Part]:
+    """Computes what is asked for; the ledger says whether the next refresh can go on from it."""
+    foreseen = foreseen_sql(checked, chosen, refresh.t_ms, refresh.cut, refresh.today)
+    complete = len(chosen) == len(checked.values) and refresh_of(connection, "aggregates") == refresh.refresh_id
+    if complete and _choose(connection, checked, refresh):
+        parts = _compute_asked(connection, checked, foreseen.restless, refresh)
+        connection.execute(f"DELETE FROM evaluated WHERE {_AGAIN}")
+    else:
+        parts = [_part(connection, checked, chosen, "profiles", "computed", foreseen)]
+        connection.execute("DELETE FROM evaluated")
+    connection.execute(f"INSERT INTO evaluated SELECT profile_id, {quoted(NEXT_CHANGE)} FROM computed")
+    if complete:
+        write_computed(connection, "traits", refresh, _form(checked))
+    else:
+        forget_computed(connection, "traits")
+    return parts
+
+
+def _choose(connection: Connection, checked: CheckedCatalog, refresh: Refresh) -> bool:
+    """Whether the tables can be gone on from.
+
+    Then `asked_profiles` holds those that are computed again, and `again` whose rows are replaced.
+    """
+    since = read_computed(connection, "traits", refresh, _form(checked))
+    if since is None or since.refresh_id == refresh.refresh_id:
+        return False
+    connection.execute(_ASKED.format(since=since.refresh_id, t_ms=refresh.t_ms))
+    asked, profiles = (count(connection, f"SELECT count(*) FROM {name}") for name in ("asked_profiles", "profiles"))
+    return 2 * asked < profiles
+
+
+def _compute_asked(
+    connection: Connection, checked: CheckedCatalog, restless: Collection[str], refresh: Refresh
+) -> list[_Part]:
+    """What rests for those who are asked, and what never does for everybody."""
+    parts = []
+    for table, profiles, keys in (
+        ("computed", "asked_profiles", [key for key in checked.order if key not in restless]),
+        ("computed_restless", "profiles", [key for key in checked.order if key in restless]),
+    ):
+        foreseen = foreseen_sql(checked, keys, refresh.t_ms, refresh.cut, refresh.today, profiles)
+        parts.append(_part(connection, checked, keys, profiles, table, foreseen))
+    return parts
+
+
+def _part(
+    connection: Connection,
+    checked: CheckedCatalog,
+    keys: Sequence[str],
+    profiles: str,
+    table: str,
+    foreseen: Foreseen,
+) -> _Part:
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {foreseen.sql}")
+    return _Part(table, profiles, [checked.values[key] for key in keys], foreseen.changes)
+
+
+def _form(checked: CheckedCatalog) -> str:
+    """What the values are made by: their typed trees, in which every name is looked up."""
+    parts = (f"{value.key} {value.kind} {value.node!r}" for value in checked.values.values())
+    return hashlib.sha256("\n".join((checked.catalog.timezone, *parts)).encode()).hexdigest()
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+
+def _write_traits(connection: Connection, checked: CheckedCatalog, parts: Sequence[_Part]) -> None:
+    first, *others = parts
+    if first.profiles == "profiles":
+        _replace_traits(connection, checked, first.table, first.traits)
+        return
+    connection.execute(f"DELETE FROM traits WHERE {_AGAIN}")
+    columns = ", ".join(["profile_id", *map(quoted, first.traits)])
+    connection.execute(f"INSERT INTO traits BY NAME SELECT {columns} FROM {first.table}")
+    for part in others:
+        columns = ", ".join(f"{quoted(key)} = now.{quoted(key)}" for key in part.traits)
+        other = " OR ".join(f"traits.{quoted(key)} IS DISTINCT FROM now.{quoted(key)}" for key in part.traits)
+        if columns:
+            connection.execute(
+                f"UPDATE traits SET {columns} FROM {part.table} AS now "
+                f"WHERE traits.profile_id = now.profile_id AND ({other})"
+            )
+
+
+def _replace_traits(connection: Connection, checked: CheckedCatalog, table: str, computed: Collection[str]) -> None:
+    """A row for each profile of a table; the traits that it holds none of keep what they had."""
+    existing = set(column_names(connection, "traits")) - set(computed)
     columns = [
-        f"{_trait_source(value, checked, chosen, existing)} AS {quoted(value.key)}"
+        f"{_trait_source(value, checked, computed, existing)} AS {quoted(value.key)}"
         for value in checked.values.values()
         if value.kind == "trait"
     ]
     connection.execute(
-        f"CREATE OR REPLACE TABLE traits AS SELECT {', '.join(['computed.profile_id', *columns])} "
-        "FROM computed LEFT JOIN traits AS old USING (profile_id) ORDER BY computed.profile_id"
+        f"CREATE OR REPLACE TABLE traits AS SELECT {', '.join(['now.profile_id', *columns])} "
+        f"FROM {table} AS now LEFT JOIN traits AS old USING (profile_id) ORDER BY now.profile_id"
     )
 
 
-def _trait_source(value: CheckedValue, checked: CheckedCatalog, chosen: set[str], existing: set[str]) -> str:
-    if value.key in chosen:
-        return f"computed.{quoted(value.key)}"
+def _trait_source(
+    value: CheckedValue, checked: CheckedCatalog, computed: Collection[str], existing: Collection[str]
+) -> str:
+    if value.key in computed:
+        return f"now.{quoted(value.key)}"
     if value.key in existing:
         return f"old.{quoted(value.key)}"
     return f"CAST(NULL AS {table_type(value.type, is_whole(value.node, checked))})"
 
 
-def _write_segments(connection: Connection, checked: CheckedCatalog, selected: Sequence[str], refresh: Refresh) -> None:
-    known = [value.key for value in checked.values.values() if value.kind == "segment"]
+def _write_segments(connection: Connection, parts: Sequence[_Part], refresh: Refresh) -> None:
+    scope, selected = _scope(parts), [key for part in parts for key in part.segments]
     members = [
-        f"SELECT {literal(key)} AS segment, profile_id FROM computed WHERE {quoted(key)}" for key in selected
+        f"SELECT {literal(key)} AS segment, profile_id FROM {part.table} WHERE {quoted(key)}"
+        for part in parts
+        for key in part.segments
     ] or ["SELECT NULL::VARCHAR AS segment, NULL::VARCHAR AS profile_id WHERE false"]
     connection.execute(f"CREATE OR REPLACE TEMP TABLE now_members AS {' UNION ALL '.join(members)}")
-    connection.execute(_CHANGES.format(selected=_names(selected)))
-    sizes = {"id": refresh.refresh_id, "t_ms": refresh.t_ms, "cut": refresh.cut, "names": selected}
-    connection.execute(_SIZES.format(**sizes, known=_names(known), selected=_names(selected)))
-    kept = [key for key in known if key not in selected]
-    connection.execute(_MEMBERS.format(t_ms=refresh.t_ms, kept=_names(kept)))
+    connection.execute(_MEMBERS.format(scope=scope, t_ms=refresh.t_ms))
+    connection.execute(_SIZES.format(id=refresh.refresh_id, t_ms=refresh.t_ms, cut=refresh.cut, names=selected))
+    changes = [
+        f"SELECT {literal(key)} AS segment, profile_id, {quoted(part.changes[key])} AS next_change_ms FROM {part.table}"
+        for part in parts
+        for key in part.segments
+        if key in part.changes
+    ] or ["SELECT NULL::VARCHAR AS segment, NULL::VARCHAR AS profile_id, NULL::BIGINT AS next_change_ms"]
+    connection.execute(_NEXT_CHANGES.format(scope=scope, changes=" UNION ALL ".join(changes)))
+
+
+def _scope(parts: Sequence[_Part]) -> str:
+    """Condition: the row of a segment and a profile is written again."""
+    conditions = ["false"]
+    for part in parts:
+        whose = "true" if part.profiles == "profiles" else _AGAIN
+        conditions.append(f"(segment IN {_names(part.segments)} AND {whose})")
+    return " OR ".join(conditions)
+
+
+def _drop_unknown(connection: Connection, checked: CheckedCatalog) -> None:
+    connection.execute(f"DELETE FROM definitions WHERE key NOT IN {_names(checked.order)}")
+    known = [value.key for value in checked.values.values() if value.kind == "segment"]
+    for table in ("segment_members", "segment_sizes", "next_changes"):
+        connection.execute(f"DELETE FROM {table} WHERE segment NOT IN {_names(known)}")
 
 
 def _names(keys: Sequence[str]) -> str:

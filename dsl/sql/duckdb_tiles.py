@@ -204,7 +204,7 @@ class TileMoment:
         t_ms: the instant of the question, later than every event that was folded.
         cut: identities as of this `seq`.
         today: number of the local day of `t_ms`.
-        midnight_ms: first instant of the next local day.
+        midnight_ms: first instant after `t` that has another local date.
     """
 
     t_ms: int
@@ -352,13 +352,24 @@ class _Reading:
     def _due(self) -> str:
         """The first instant after `t` at which a tile leaves a window, or a local day ends."""
         if self.base.family == "days":
-            return f"{self.moment.midnight_ms}"
+            return self._day_due()
         leaving = []
         for window in self.base.windows:
             beyond = window.hop_ms + window.width_ms
             held = f"tiles.base_id = {self.ids[window.hop_ms]} AND hop_start + {beyond} > {self.moment.t_ms}"
             leaving.append(f"MIN(hop_start + {beyond}) FILTER (WHERE {held})")
         return f"LEAST({', '.join([*leaving, 'NULL'])})"
+
+    def _day_due(self) -> str:
+        """The end of the local day, where a date is near enough to matter on the next day, or on the one before.
+
+        Where clocks go back over midnight, the date before today comes again.
+        """
+        days = [use.aggregate.window.days or 0 for use in self.uses if use.aggregate.window is not None]
+        days += [2 for use in self.uses if use.aggregate.function == "streak_days"]
+        if not days:
+            return "CAST(NULL AS BIGINT)"
+        return f"CASE WHEN MAX(hop_start) >= {self.moment.today - max(days)} THEN {self.moment.midnight_ms} END"
 
 
 # -- pieces ------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Whole statements: every aggregate of a catalog from few passes, every trait and segment; or both at once."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 from sqlglot.generator import Generator
@@ -19,11 +19,28 @@ from dsl.check import (
 from dsl.numbers import MICROS
 from dsl.sql.duckdb import DuckDB
 from dsl.sql.lower import Lowered, Lowering, column
+from dsl.sql.next_change import LAST_MS, Outlook
 from dsl.sql.passes import Moment, plan_passes, unused
 from dsl.sql.scans import pass_queries
 from dsl.sql.steps import Steps, by_level, levels, referred
 
 _BY_PROFILE = "by_profile"
+NEXT_CHANGE = "next change ms"
+"""The column of `foreseen_sql` that no definition can be called like."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """A statement that gives values, and when they can next change with no new event.
+
+    Attributes:
+        changes: the column with the next change of each of them that time can change, by key.
+        restless: those that time changes at every step, or that are of all profiles: they are asked at each refresh.
+    """
+
+    sql: str
+    changes: Mapping[str, str]
+    restless: frozenset[str]
 
 
 def aggregates_sql(checked: CheckedCatalog, t_ms: int, cut: int, today: int) -> str:
@@ -41,6 +58,32 @@ def values_sql(checked: CheckedCatalog, keys: Sequence[str], t_ms: int, cut: int
     Grain: one row per row of `profiles`; columns `profile_id`, then `keys` in that order, in analysts' types.
     """
     return _pretty(_values_query(checked, {key: key for key in keys}, Moment(t_ms, cut, today)))
+
+
+def foreseen_sql(
+    checked: CheckedCatalog, keys: Sequence[str], t_ms: int, cut: int, today: int, profiles: str = "profiles"
+) -> Foreseen:
+    """The statement of `values_sql`, and instants later than `t_ms` before which its values stay as they are.
+
+    Grain: one row per row of `profiles`; columns `profile_id`, then `keys`, then those of `Foreseen.changes` (epoch
+    milliseconds, NULL is never) and `NEXT_CHANGE`, the earliest of all but the restless. Reads `aggregates.due_ms`.
+
+    Args:
+        profiles: a table with the columns of `profiles`: all of them, or some where no key is restless.
+    """
+    moment, shown = Moment(t_ms, cut, today), {key: key for key in keys}
+    staged = _Levels(checked, shown, moment, profiles)
+    outlook = Outlook(staged.lowering)
+    query = staged.query(outlook=outlook)
+    courses = {key: outlook.at_rest(key) for key in keys}
+    restless = frozenset(key for key, course in courses.items() if course.restless)
+    taken = {"profile_id", *keys}
+    changes = {key: unused(f"{key} changes", taken) for key, course in courses.items() if course.until}
+    for key, name in changes.items():
+        query.select(exp.alias_(_earliest(courses[key].until), name, quoted=True), copy=False)
+    resting = dict.fromkeys(instant for key in keys if key not in restless for instant in courses[key].until)
+    query.select(exp.alias_(_earliest([*resting, "NULL"]), NEXT_CHANGE, quoted=True), copy=False)
+    return Foreseen(_pretty(query), changes, restless)
 
 
 def expression_sql(text: str, checked: CheckedCatalog, t_ms: int, cut: int, today: int) -> str:
@@ -151,41 +194,71 @@ def _valid_at(cut: int) -> str:
 def _values_query(
     checked: CheckedCatalog, shown: Mapping[str, str], moment: Moment, presented: bool = True
 ) -> exp.Select:
-    """Levels: each definition is computed once, in the first level after all that it refers to.
+    """Values in analysts' types, or in those of the engine.
 
     Args:
         shown: the columns that come out, by the key of their definition.
-        presented: in analysts' types, not in those of the engine.
     """
-    engine = DuckDB()
-    staged, order = _staged(checked, list(shown))
-    level = levels(staged, order)
-    stages = replace(checked, values=staged)
-
-    def reference(key: str) -> Lowered:
-        return Lowered(column(key, f"values_{level[key]}"), is_whole(staged[key].node, stages))
-
-    lowering = Lowering(stages, moment.t_ms, reference, engine)
-    query = _profiles(level.values())
-    for number, members in by_level(level):
-        inner = _profiles(_levels_read([staged[key].node for key in members], level))
-        for key in members:
-            value = staged[key]
-            lowered = lowering.condition(value.node) if value.kind == "segment" else lowering.value(value.node).sql
-            inner.select(_commented(lowered, key, value.text), copy=False)
-        query.with_(f"values_{number}", as_=inner, copy=False)
-    for key, name in shown.items():
-        value = staged[key]
-        result = reference(key).sql
-        if presented:
-            result = engine.presented(result, value.type, is_whole(value.node, stages))
-        query.select(exp.alias_(result, name, copy=False), copy=False)
-    return query
+    return _Levels(checked, shown, moment).query(presented)
 
 
-def _profiles(read: Iterable[int]) -> exp.Select:
+class _Levels:
+    """Levels: each definition is computed once, in the first level after all that it refers to."""
+
+    def __init__(
+        self, checked: CheckedCatalog, shown: Mapping[str, str], moment: Moment, profiles: str = "profiles"
+    ) -> None:
+        self.shown, self.profiles = shown, profiles
+        self.staged, order = _staged(checked, list(shown))
+        self.level = levels(self.staged, order)
+        self.stages = replace(checked, values=self.staged)
+        self.lowering = Lowering(self.stages, moment.t_ms, self._reference, DuckDB())
+
+    def query(self, presented: bool = True, outlook: Outlook | None = None) -> exp.Select:
+        """One row per profile.
+
+        Args:
+            outlook: learns the course of each definition; the levels get what it keeps of them.
+        """
+        query = _profiles(self.level.values(), self.profiles)
+        for number, members in by_level(self.level):
+            inner = _profiles(_levels_read([self.staged[key].node for key in members], self.level), self.profiles)
+            for key in members:
+                value = self.staged[key]
+                is_segment = value.kind == "segment"
+                lowered = self.lowering.condition(value.node) if is_segment else self.lowering.value(value.node).sql
+                inner.select(_commented(lowered, key, value.text), copy=False)
+                kept = outlook.keep(key, value.node, self._table(key), self._names(key)) if outlook else {}
+                inner.select(*(exp.alias_(sql, name, copy=False) for name, sql in kept.items()), copy=False)
+            query.with_(f"values_{number}", as_=inner, copy=False)
+        for key, name in self.shown.items():
+            result = self._reference(key).sql
+            if presented:
+                whole = is_whole(self.staged[key].node, self.stages)
+                result = self.lowering.engine.presented(result, self.staged[key].type, whole)
+            query.select(exp.alias_(result, name, copy=False), copy=False)
+        return query
+
+    def _reference(self, key: str) -> Lowered:
+        return Lowered(column(key, self._table(key)), is_whole(self.staged[key].node, self.stages))
+
+    def _table(self, key: str) -> str:
+        return f"values_{self.level[key]}"
+
+    def _names(self, key: str) -> dict[str, str]:
+        return {part: unused(f"{key}__{part}", set(self.staged)) for part in ("until", "origin")}
+
+
+def _earliest(instants: Sequence[str]) -> exp.Expr:
+    """SQL of the earliest of some instants, where it is not too far."""
+    earliest = f"LEAST({', '.join(instants)})"
+    return exp.Var(this=f"CAST(CASE WHEN {earliest} <= {LAST_MS} THEN {earliest} END AS BIGINT)")
+
+
+def _profiles(read: Iterable[int], profiles: str) -> exp.Select:
     """`profile_id` from `profiles`, joined with the levels that are read; level 0 is the table `aggregates`."""
-    query = exp.select(column("profile_id", "profiles")).from_("profiles", copy=False)
+    table = exp.to_table(profiles, alias=None if profiles == "profiles" else "profiles")
+    query = exp.select(column("profile_id", "profiles")).from_(table, copy=False)
     for number in sorted(set(read)):
         table = exp.to_table(f"values_{number}" if number else "aggregates")
         query.join(table, using="profile_id", copy=False)

@@ -12,7 +12,7 @@ Identifiers move one by one, each at once out of its old profile and into the ne
 publication finds every identifier in exactly one profile.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -84,11 +84,28 @@ def publish_identities(
         for key, first in identities.retired().items()
         if chosen is None or identities.resolve(key) in chosen
     )
-    _write(client, project, identities.seq, _Written(apart=identities.apart, settings=identities.settings))
+    publish_rules(client, project, identities.seq, identities.settings, identities.apart)
     left = publish_profiles(client, project, identities.seq, profiles, progress)
-    while old := list(islice(leads, _CHUNK)):
-        _write(client, project, identities.seq, _Written(retired=old))
+    publish_retired(client, project, identities.seq, leads)
     return left
+
+
+def publish_rules(
+    client: redis.Redis, project: str, seq: int, settings: IdentitySettings, apart: Mapping[str, tuple[str, ...]]
+) -> None:
+    """Write the settings and the un-merges of `seq` where the store has none, as after its loss.
+
+    Args:
+        apart: of an identifier, those that an un-merge keeps apart from it.
+    """
+    _write(client, project, seq, _Written(apart=dict(apart), settings=settings))
+
+
+def publish_retired(client: redis.Redis, project: str, seq: int, retired: Iterable[tuple[str, str]]) -> None:
+    """Write ids that lead to another profile at `seq`, each with the identifier that it began with."""
+    stream = iter(retired)
+    while some := list(islice(stream, _CHUNK)):
+        _write(client, project, seq, _Written(retired=some))
 
 
 def publish_profiles(

@@ -99,7 +99,8 @@ def test_keys_are_shown_once_and_end_when_revoked(shell: Shell) -> None:
     ("arguments", "code", "sentence"),
     [
         (("keys", "create", "--kind", "reed"), 2, "`reed` is no kind of key: use"),
-        (("check", "no/such/folder"), 1, "no/such/folder"),
+        (("check", "no/such/folder"), 2, "`no/such/folder` is not there"),
+        (("check", "pyprojct.toml"), 2, "the nearest is `pyproject.toml`"),
         (("demo", "--sample", "0"), 2, "above 0"),
         (("segments",), 1, "run `tinycdp refresh` first"),
         (("sql", "events.purchase.sum(amount"), 1, "error["),

@@ -161,7 +161,7 @@ def test_names_that_no_event_had_are_warned_of(demo: tuple[Shell, dict[str, Any]
         "segments: [{key: a, expression: events.purchase.count > 1 && events.cupon_redeemed.count > 1}]"
     )
     done = shell.run("check", str(tmp_path))
-    assert (0, "ok: 0 traits, 0 features, 1 segments, 0 flags, 0 exports, 2 aggregates; 1 warnings\n") == (
+    assert (0, "ok: 0 traits, 0 features, 1 segment, 0 flags, 0 exports, 2 aggregates; 1 warning\n") == (
         done.returncode,
         done.stdout,
     )

@@ -34,7 +34,8 @@ class Bench:
         """Sources, identities, tiles, profiles and aggregates."""
         files, lake = self.shop.registry.files(self.shop.project.key, refresh.cut), self.shop.home.lake
         update_sources(self.connection, refresh, files, lake)
-        update_identities(self.connection, refresh)
+        records = self.shop.registry.identity_records(self.shop.project.key)
+        update_identities(self.connection, refresh, files, lake, records)
         update_tiles(self.connection, checked, refresh, files, lake)
         update_profiles(self.connection, checked, refresh)
         build_aggregates(self.connection, checked, refresh)

@@ -44,8 +44,8 @@ CHECKED = check_catalog(CATALOG)
 
 # -- whatever happens --------------------------------------------------------------------------------------------------
 
-SOURCES = ("user:a", "user:b", "anon:x", "device:d", "email:e", "external:f")
-NAMES = ('"plan"', '"Plan"', '"at"', '""', r'"\u0000"', r'"\ud800"', r'"\udc00"', '"10"', '"é"')
+SOURCES = ("user:a", "user:b", "anon:x", "email:e")
+NAMES = ('"plan"', '"plan"', '"plan"', '"Plan"', '"at"', '""', r'"\u0000"', r'"\ud800"', r'"\udc00"', '"10"', '"é"')
 VALUES = (
     "null", "null", "0", "1.50", "-0.0000005", "1e40", '"x"', '""', r'"\ud800\\"', '"2026-01-01"', "true", "[]",
     '[1, null, "a"]', '{"city": "Oslo", "since": 2e3}', '{"city": null}',
@@ -75,7 +75,7 @@ class Step:
 STEPS = st.lists(
     st.builds(
         Step,
-        st.lists(sent(), max_size=8, unique_by=lambda row: row["event_id"]),
+        st.lists(sent(), max_size=12, unique_by=lambda row: row["event_id"]),
         st.sampled_from((*CATALOGS[1:], *CATALOGS)),
         st.none() | st.tuples(st.sampled_from(SOURCES), st.sampled_from(SOURCES)),
         st.sampled_from((1, 20_000_000)),
@@ -97,6 +97,7 @@ def test_refreshes_in_steps_are_one_build_from_nothing(steps: list[Step]) -> Non
                 bench.shop.land(*step.events)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(stretches, "LONGEST_EVENTS", step.longest)
+                patch.setattr(sources, "_CHUNK", 2)
                 refresh = _begin(bench, step.catalog)
                 # A merge is a record of the log: it has a number of its own.
                 new = [(*step.merged, refresh.cut)] if step.merged and refresh.cut > last_cut else []
@@ -141,7 +142,7 @@ def _update(
 ) -> int:
     """Sources, identities and profiles of a refresh; the profiles written."""
     update_sources(bench.connection, refresh, _files(bench, refresh), bench.shop.home.lake)
-    update_identities(bench.connection, refresh)
+    update_identities(bench.connection, refresh, _files(bench, refresh), bench.shop.home.lake)
     for source, other, seq in merges:
         _merge(bench.connection, source, other, seq)
     return update_profiles(bench.connection, checked, refresh)
@@ -261,19 +262,35 @@ def test_a_killed_update_changes_nothing(
 def test_tables_ahead_of_the_cut_are_of_another_lake(bench: Bench) -> None:
     """Where a shorter lake lies below a warehouse all of them are built from nothing, also those that were behind."""
     refresh = _begin(bench, CHECKED)
-    _update(bench, CHECKED, replace(refresh, cut=2))
+    _update(bench, CHECKED, replace(refresh, cut=6))
     bench.rows("UPDATE profiles SET events = 99")
     update_sources(bench.connection, refresh, _files(bench, refresh), bench.shop.home.lake)
-    assert 2 == _update(bench, CHECKED, replace(refresh, cut=3))
-    assert [("user:ann", 3), ("user:cem", 1)] == bench.rows("SELECT source_id, last_seq FROM sources ORDER BY ALL")
-    assert {"ann": 2, "cem": 1} == bench.by_user("profiles", "events")
+    assert 4 == _update(bench, CHECKED, replace(refresh, cut=7))
+    seen = [("user:ann", 4), ("user:bob", 6), ("user:cem", 1), ("user:dee", 7)]
+    assert seen == bench.rows("SELECT source_id, last_seq FROM sources ORDER BY ALL")
+    assert {"ann": 3, "bob": 2, "cem": 1, "dee": 1} == bench.by_user("profiles", "events")
+
+
+def test_a_merge_changes_both_profiles(bench: Bench) -> None:
+    """Without an event of theirs: who comes to a profile is in it, and the one it has left is gone."""
+    bench.shop.land(*(event(f"of-{who}", who, 1) for who in ("fay", "gus", "hal", "ida")))
+    _update(bench, CHECKED, _begin(bench, CHECKED))
+    ann, gus = profile_id("user:ann"), profile_id("user:gus")
+    bench.shop.land(event("new", "", 0.5) | {"source_id": "anon:z"})
+    bench.rows("UPDATE identities SET valid_to_seq = 16 WHERE source_id = 'user:dee'")
+    bench.rows(f"INSERT INTO identities VALUES ('user:dee', '{ann}', 16, NULL), ('anon:z', '{gus}', 16, NULL)")
+    assert 2 == _update(bench, CHECKED, _begin(bench, CHECKED))
+    assert [(["user:ann", "user:dee"], 6), (["user:gus", "anon:z"], 2)] == bench.rows(
+        f"SELECT identifiers, events FROM profiles WHERE profile_id IN ('{ann}', '{gus}') ORDER BY user_id"
+    )
+    assert ["ann", "bob", "cem", "eva", "fay", "gus", "hal", "ida"] == list(bench.by_user("profiles", "events"))
 
 
 def test_a_step_before_its_turn_is_refused(bench: Bench) -> None:
     """Profiles are not made from sources or identities of an earlier cut."""
     refresh = _begin(bench, CHECKED)
     with pytest.raises(RefreshError, match="`sources` holds the events up to 0 and not up to 11"):
-        update_identities(bench.connection, refresh)
+        update_identities(bench.connection, refresh, (), bench.shop.home.lake)
     update_sources(bench.connection, refresh, _files(bench, refresh), bench.shop.home.lake)
     with pytest.raises(RefreshError, match="`identities` holds the events up to 0"):
         update_profiles(bench.connection, CHECKED, refresh)
@@ -298,9 +315,9 @@ def test_texts_that_duckdb_does_not_take_for_json(bench: Bench) -> None:
 
 def test_stretches_hold_every_event_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files go into stretches of a bearable size; those whose numbers overlap stay together, those covered stay out."""
-    monkeypatch.setattr(stretches, "LONGEST_EVENTS", 10)
+    monkeypatch.setattr(stretches, "LONGEST_EVENTS", 5)
     spans = ((1, 5), (6, 8), (7, 20), (21, 24), (25, 40))
     files = [LakeFile("p", f"{lo}", 0, lo, hi, 5, 0, ()) for lo, hi in spans]
     found = [(lo, hi, [file.seq_lo for file in its]) for lo, hi, its in stretches.stretches(files, 5, 30)]
-    assert [(5, 20, [6, 7]), (20, 30, [21, 25])] == found
+    assert [(5, 20, [6, 7]), (20, 24, [21]), (24, 30, [25])] == found
     assert [] == list(stretches.stretches(files, 40, 41))
