@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
 from dsl import typed
 from dsl.aggregates import AGGREGATES
-from dsl.check import AggregateUse, walk
+from dsl.check import AggregateUse, CheckedCatalog, walk
 from dsl.clock import DAY_MS
 from dsl.folds import FOLDS, FamilyName
 from dsl.printer import print_aggregate
@@ -95,6 +95,15 @@ def bases_of(uses: Iterable[AggregateUse]) -> Bases:
         shared.setdefault(_key(use.aggregate), []).append(use)
     by_key = {key: _base(key, [use.aggregate for use in members]) for key, members in shared.items()}
     return Bases(by_key, {use.key: by_key[key] for key, members in shared.items() for use in members})
+
+
+def together(checked: CheckedCatalog, other: CheckedCatalog | None) -> CheckedCatalog:
+    """A catalog with the aggregates of both: what is kept while decisions go over from one version to the next."""
+    if other is None:
+        return checked
+    columns = dict.fromkeys((*checked.property_columns, *other.property_columns))
+    aggregates = {**other.aggregates, **checked.aggregates}
+    return replace(checked, aggregates=aggregates, property_columns=tuple(columns))
 
 
 def _digest(text: str) -> int:

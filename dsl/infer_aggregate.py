@@ -116,6 +116,11 @@ def _argument(
             inference.error("wrong-arguments", f"`{function.name}` takes a property", value.span, "not a property")
         return None
     fits = value.type in function.argument
+    several = [f"`{each}`" for each in function.argument if each != "unknown"]
+    if not fits and value.type != "unknown" and len(several) > 1:
+        message = f"`{function.name}` takes {', '.join(several[:-1])} or {several[-1]}"
+        inner.error("wrong-type", message, value.span, f"found `{value.type}`")
+        return None
     settled = value if fits else inner.expect(value, _wanted(function.argument), f"`{function.name}`")
     if not isinstance(settled, typed.Field):
         return None

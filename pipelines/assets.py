@@ -15,6 +15,7 @@ from dagster import (
     multi_asset,
 )
 
+from dsl.bases import together
 from dsl.catalog import Export
 from dsl.check import CheckedValue
 from exports.files import write_audience
@@ -114,8 +115,8 @@ def _tiles(workspace: Workspace) -> AssetsDefinition:
         """What every source has done, hop by hop, for each base aggregate: new events are folded into it."""
         with workspace.warehouse() as connection:
             refresh = workspace.current(connection)
-            files = workspace.files(refresh.cut)
-            found = update_tiles(connection, workspace.checked, refresh, files, workspace.settings.home.lake)
+            files, kept = workspace.files(refresh.cut), together(workspace.checked, workspace.before())
+            found = update_tiles(connection, kept, refresh, files, workspace.settings.home.lake)
             return MaterializeResult(metadata={**table_metadata(connection, "tiles"), **folding_metadata(found)})
 
     return tiles
@@ -226,7 +227,8 @@ def _online_snapshot(workspace: Workspace) -> AssetsDefinition:
         with workspace.warehouse() as connection, workspace.online() as client:
             refresh = workspace.current(connection)
             publish_keys(client, project, workspace.key_kinds())
-            found = publish(connection, client, project, workspace.snapshot(refresh), workspace.checked, refresh)
+            snapshot, before = workspace.snapshot(refresh), workspace.before()
+            found = publish(connection, client, project, snapshot, workspace.checked, refresh, before=before)
             return MaterializeResult(metadata={**published_metadata(found), **refresh_metadata(refresh)})
 
     return online_snapshot

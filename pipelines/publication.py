@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import redis
 
-from dsl.bases import bases_of
+from dsl.bases import bases_of, together
 from dsl.check import CheckedCatalog
 from serving.online.identities import publish_profiles, publish_retired, publish_rules
 from serving.online.publication import Publication
@@ -37,29 +37,34 @@ def publish(
     checked: CheckedCatalog,
     refresh: Refresh,
     *,
-    whole: bool = False,
+    before: CheckedCatalog | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Published:
     """Profiles, bases and ranks, then the catalog and the snapshot in one step; safe to repeat.
 
     Args:
         snapshot: of the refresh; its `tiles` are filled in here.
-        whole: write everything, whatever the store says that it has.
+        before: the catalog that decisions use until this publication ends; they find its tiles until then.
         progress: told the number of sources written so far.
 
     Raises:
         OlderPublicationError: a newer publication has begun.
     """
-    held = None if whole else read_snapshot(client, project)
+    held, kept = read_snapshot(client, project), together(checked, before)
     since, known = (0, frozenset[int]()) if held is None else (held.cut, held.tiles)
-    publication = Publication(client, project, snapshot.with_tiles(bases_of(checked.aggregates.values()).tiles_ids))
+    publication = Publication(client, project, snapshot.with_tiles(_tiles_ids(checked, kept)))
     publication.begin()
     _publish_identities(connection, client, project, since, refresh.cut)
-    sources = packed_sources(connection, checked, refresh, since, known)
+    sources = packed_sources(connection, kept, refresh, since, known)
     written = publication.bases(((source.source_id, source.packed) for source in sources), progress)
     publication.ranks(read_ranks(connection, checked))
     publication.end(checked.catalog.to_document())
     return Published(written, since)
+
+
+def _tiles_ids(*catalogs: CheckedCatalog) -> frozenset[int]:
+    """Tiles that are kept for longer than a catalog asks for serve it as well."""
+    return frozenset[int]().union(*(bases_of(checked.aggregates.values()).tiles_ids for checked in catalogs))
 
 
 def _publish_identities(connection: Connection, client: redis.Redis, project: str, since: int, cut: int) -> None:

@@ -8,8 +8,10 @@ import redis
 
 from dsl.catalog import Catalog
 from dsl.check import CheckedCatalog, check_catalog
+from dsl.diagnostics import DefinitionError
 from serving.online.connection import connect as connect_online
 from serving.online.embedded import start
+from serving.online.reading import current_catalog, current_version
 from serving.online.snapshot import Snapshot
 from serving.worker.landing import LogLanding, land_log
 from warehouse.database import Connection, connect
@@ -99,6 +101,19 @@ class Workspace:
         """The project's now."""
         with self.registry() as registry:
             return registry.project(self.settings.project).clock.now_ms()
+
+    def before(self) -> CheckedCatalog | None:
+        """The catalog that decisions use, where it is another version; None where it is this one, or none."""
+        with self.online() as client:
+            version = current_version(client, self.settings.project)
+            document = current_catalog(client, self.settings.project)
+        if version in (None, self.catalog_version) or document is None:
+            return None
+        try:
+            return check_catalog(Catalog.from_document(document))
+        except DefinitionError:
+            # Another version of this program wrote it: no decision is made with it any more.
+            return None
 
     def snapshot(self, refresh: Refresh) -> Snapshot:
         """The refresh as the online store announces it."""

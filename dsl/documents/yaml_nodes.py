@@ -133,7 +133,8 @@ class YamlFile:
 
     def is_null(self, node: Node) -> bool:
         """Whether nothing is written there."""
-        return isinstance(node, ScalarNode) and node.style is None and node.value in _NULLS
+        is_plain = isinstance(node, ScalarNode) and node.style is None and not node.tag.startswith("!")
+        return is_plain and node.value in _NULLS
 
     def expression(self, node: ScalarNode, what: str) -> Source:
         """The scalar's text with the place of each of its lines in the file.

@@ -80,7 +80,7 @@ class Plant:
 
     def compute(self, bench: Bench) -> Refresh:
         """All tables at the newest cut."""
-        refresh = bench.begin(self.checked, self.now_ms)
+        refresh = bench.begin(self.checked, self.now_ms, self.fold.checked)
         build_values(bench.connection, self.checked, self.checked.order, refresh)
         finish_refresh(bench.connection, refresh, self.now_ms)
         return replace(refresh, catalog_version=self.version)
@@ -88,7 +88,9 @@ class Plant:
     def publish(self, bench: Bench, refresh: Refresh) -> Published:
         """What was computed, into the online store and the analysts' file."""
         snapshot = Snapshot(refresh.cut, refresh.t_ms, self.version, 0, self.shop.project.timezone)
-        found = publish(bench.connection, self.client, self.project, snapshot, self.checked, refresh)
+        found = publish(
+            bench.connection, self.client, self.project, snapshot, self.checked, refresh, before=self.fold.checked
+        )
         self.fold = Fold(self.checked)
         publish_analytics(bench.connection, self.shop.home.analytics)
         return found

@@ -140,7 +140,7 @@ SENTENCES = [
     ('profile.plan starts_with "p"', ['needs profile.plan starts_with "p"']),
     ("profile.age >= 18", ["needs profile.age >= 18: profile.age is missing"]),
     ("profile.member", ["needs profile.member: profile.member is missing"]),
-    ("is_set(profile.age)", ["needs profile.age to be set"]),
+    ("is_set(profile.age)", ["needs is_set(profile.age): profile.age is missing"]),
     ("!is_set(profile.plan)", ["needs profile.plan to be missing"]),
     ('!(profile.age != 3)', ["needs profile.age == 3: profile.age is missing"]),
     ("loyal == false", []),

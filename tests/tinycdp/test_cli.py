@@ -118,6 +118,36 @@ def test_wrong_use_is_answered_by_a_sentence(
     assert done.returncode == code
 
 
+def test_answers_about_nobody_say_so(shell: Shell) -> None:
+    """An expression is answered for a profile without any event as well, and a sentence on stderr says that it is."""
+    shell.json("apply", "examples/shop")
+    for command in ("eval", "explain"):
+        done = shell.run(command, "events.purchase.count", "--profile", "nobody", "--json")
+        assert (done.returncode, json.loads(done.stdout)["value"]) == (0, 0)
+        assert "nobody is known as `nobody`" in done.stderr
+
+
+def test_explain_of_ranks_ends_with_the_next_refresh(shell: Shell) -> None:
+    """What compares a profile with all others is not said to stay so."""
+    shell.json("apply", "examples/shop")
+    done = shell.run("explain", "percent_rank(events.purchase.count) > 0.5", "--profile", "1")
+    assert done.stdout.endswith("it stays so until the next refresh at most\n")
+
+
+def test_a_flag_s_key_leads_to_decide(shell: Shell) -> None:
+    """`explain` of a flag says which command asks it."""
+    shell.json("apply", "examples/shop")
+    done = shell.run("explain", "checkout_offer", "--profile", "1")
+    assert (done.returncode, "`tinycdp decide checkout_offer" in done.stderr) == (2, True)
+
+
+def test_warnings_of_an_expression_name_no_trait(shell: Shell) -> None:
+    """What was typed on the command line is called the expression."""
+    shell.json("apply", "examples/shop")
+    done = shell.run("eval", 'text(now()) matches "T12:"', "--profile", "1")
+    assert "warning[next-minute]: time changes the expression at instants" in done.stderr
+
+
 def test_a_port_in_use_is_said_in_one_sentence(shell: Shell) -> None:
     """`serve` on a taken port says which port and what to do."""
     with socket.socket() as taken:

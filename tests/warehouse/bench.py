@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dsl.bases import together
 from dsl.check import CheckedCatalog
 from tests.warehouse.small_shop import NOW_MS, SmallShop
 from warehouse.aggregates import build_aggregates
@@ -23,20 +24,20 @@ class Bench:
     shop: SmallShop
     connection: Connection
 
-    def begin(self, checked: CheckedCatalog, now_ms: int = NOW_MS) -> Refresh:
-        """A refresh with everything before traits and segments."""
-        shop = self.shop
-        refresh = begin_refresh(self.connection, shop.registry, shop.project, shop.home.lake, checked, 1, now_ms)
-        self.build_base(checked, refresh)
+    def begin(self, checked: CheckedCatalog, now_ms: int = NOW_MS, before: CheckedCatalog | None = None) -> Refresh:
+        """A refresh with everything before traits and segments; tiles of the catalog before are kept."""
+        shop, kept = self.shop, together(checked, before)
+        refresh = begin_refresh(self.connection, shop.registry, shop.project, shop.home.lake, kept, 1, now_ms)
+        self.build_base(checked, refresh, before)
         return refresh
 
-    def build_base(self, checked: CheckedCatalog, refresh: Refresh) -> None:
+    def build_base(self, checked: CheckedCatalog, refresh: Refresh, before: CheckedCatalog | None = None) -> None:
         """Sources, identities, tiles, profiles and aggregates."""
         files, lake = self.shop.registry.files(self.shop.project.key, refresh.cut), self.shop.home.lake
         update_sources(self.connection, refresh, files, lake)
         records = self.shop.registry.identity_records(self.shop.project.key)
         update_identities(self.connection, refresh, files, lake, records)
-        update_tiles(self.connection, checked, refresh, files, lake)
+        update_tiles(self.connection, together(checked, before), refresh, files, lake)
         update_profiles(self.connection, checked, refresh)
         build_aggregates(self.connection, checked, refresh)
 
