@@ -3,7 +3,7 @@
 Only settings may change in a step; what an un-merge or an erasure does is in `warehouse.identity_replay`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Final
@@ -25,7 +25,7 @@ from warehouse.identity_tables import (
     write_settings,
 )
 
-STEP_LINKS: Final = 500_000
+STEP_LINKS: Final = 200_000
 """Events with links that are taken at a time: what they name is in memory."""
 _SLICE: Final = 500_000
 _BOUNDARIES = "SELECT seq FROM links QUALIFY row_number() OVER (ORDER BY seq) % {links:d} = 0 ORDER BY seq"
@@ -84,10 +84,11 @@ def _step(connection: Connection, changes: Sequence[SettingsChange], lo: int, hi
     links = connection.sql(_LINKS.format(lo=lo, hi=hi)).pl()
     singles = connection.sql(_SINGLES.format(lo=lo, hi=hi)).pl()
     if links.height:
-        names = identifiers_of(named(links).values())
-        events = pl.concat([links, singles.join(names.to_frame(), on="source_id", how="semi")]).sort("seq")
+        said = named(links)
+        names = identifiers_of(said.values())
+        alone = singles.join(names.to_frame(), on="source_id", how="semi")
         taken = _Taken(_load(connection, names))
-        _follow(taken, events, _settings(connection, changes))
+        _follow(taken, pl.concat([links, alone]).sort("seq"), said | named(alone), _settings(connection, changes))
         add_moves(connection, taken.moves)
         add_conflicts(connection, taken.refused.values())
         singles = singles.join(names.to_frame(), on="source_id", how="anti", maintain_order="left")
@@ -109,9 +110,10 @@ def _settings(connection: Connection, changes: Sequence[SettingsChange]) -> Iter
     yield from changes
 
 
-def _follow(taken: _Taken, events: pl.DataFrame, settings_changes: Iterator[SettingsChange]) -> None:
+def _follow(
+    taken: _Taken, events: pl.DataFrame, said: Mapping[Said, Linked], settings_changes: Iterator[SettingsChange]
+) -> None:
     """Applies events in their order, each by the settings of its own `seq`."""
-    said = named(events)
     in_force, following = next(settings_changes), next(settings_changes, None)
     settled = set[Said]()
     for source_id, identifiers, alias, seq in events.iter_rows():

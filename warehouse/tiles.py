@@ -82,10 +82,14 @@ def update_tiles(
 
 
 def read_coverage(connection: Connection, checked: CheckedCatalog) -> list[Covered]:
-    """Every base of the catalog that has tiles, at each of its grains."""
+    """Every base of the catalog that has tiles, at each grain that the catalog asks for."""
     bases = bases_of(checked.aggregates.values()).by_key
     rows = connection.execute("SELECT base_id, key, grain_ms, covered_seq FROM tile_bases ORDER BY base_id").fetchall()
-    return [Covered(TileBase(base_id, bases[key], grain), seq) for base_id, key, grain, seq in rows if key in bases]
+    return [
+        Covered(TileBase(base_id, bases[key], grain), seq)
+        for base_id, key, grain, seq in rows
+        if key in bases and grain in bases[key].grains
+    ]
 
 
 def _drop_unasked(connection: Connection, bases: Iterable[Base]) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import redis
 
+from dsl.check import check_catalog
+from dsl.event_record import EventRecord, write_record
 from dsl.identifiers import profile_id
 from dsl.identity import Identities, replay
 from dsl.identity_records import (
@@ -21,10 +23,12 @@ from dsl.identity_records import (
 )
 from serving.online import (
     Answer,
+    Fold,
     Item,
     OnlineAppender,
     OnlineStoreError,
     Refusal,
+    Snapshot,
     append,
     catch_up,
     connect,
@@ -32,6 +36,7 @@ from serving.online import (
     drop_late,
     embedded,
     erase_identity,
+    look_up,
     publish_identities,
     read_late,
     read_log,
@@ -41,8 +46,11 @@ from serving.online import (
     unmerge,
 )
 from serving.online.append import _APPEND, _Request
+from serving.online.chunks import HOT, ChunkFolding
 from serving.online.keys import Keys
+from serving.online.store import announce_cut
 from tests.serving.appended import ANN, NOW, VISITOR, computed, dump, event, stored
+from tests.serving.world import CATALOG, COUNT, person, publish_people
 
 # --- one event after the other ----------------------------------------------------------------------------------------
 
@@ -302,6 +310,19 @@ def client_of(port: int) -> redis.Redis:
         except OnlineStoreError:
             time.sleep(0.02)
     raise AssertionError("the server did not start")
+
+
+def test_a_cluster_answers(cluster: redis.Redis, project: str) -> None:
+    """In cluster mode too: events, a publication, a chunk and what a decision reads are of one slot."""
+    fold = Fold(check_catalog(CATALOG))
+    publish_people(cluster, project, Snapshot(0, 0, 1, 0, "UTC"), [person("ann", NOW - 3_600_000, 2)])
+    records = [EventRecord(f"e{n}", "track", "purchase", NOW, NOW, NOW // 86_400_000) for n in range(HOT + 2)]
+    append(cluster, project, [Item(r.event_id, write_record(r), "d", ("user:ann",)) for r in records], NOW)
+    assert ["user:ann"] == ChunkFolding(cluster, project, 1, fold).fold_hot(["user:ann"], HOT)
+    announce_cut(cluster, project, HOT)
+    reading = look_up(cluster, project, "user:ann")
+    assert (2 + HOT + 2) * 1_000_000 == fold.state(reading, NOW + 1).aggregates[COUNT]
+    assert 2 == sum(len(source.fresh) for source in reading.sources)
 
 
 def test_a_cluster_takes_it(cluster: redis.Redis, project: str) -> None:
