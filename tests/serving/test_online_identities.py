@@ -110,7 +110,7 @@ def item_of(number: int, sent: Sent, items: Sequence[tuple[Item, About | Judge]]
     return replace(item, is_late=sent.how == "late"), sent.step
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=70, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sendings())
 def test_the_script_is_the_replay(online: redis.Redis, log: list[Sent]) -> None:
     """Answers, profiles, ids and conflicts of the script are those of the replay, wherever batches end."""
@@ -161,7 +161,7 @@ def past(known: Identities) -> tuple[object, ...]:
 # --- publication ------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps(5, 25), steps(1, 8))
 def test_a_lost_store_is_published_again(online: redis.Redis, log: list[Step], more: list[Step]) -> None:
     """What a replay publishes into an empty store is what appending had made, and appending goes on from there."""

@@ -182,7 +182,7 @@ def logs(draw: st.DrawFn) -> list[Step]:
     return told
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(log=logs(), cuts=st.sets(st.integers(0, 39), max_size=8), links=st.sampled_from((1, 2, 500_000)))
 def test_tables_are_the_replay_and_the_store(online: redis.Redis, log: list[Step], cuts: set[int], links: int) -> None:
     """At every cut of any log the tables are its replay; at the end they are what the script has made of it."""

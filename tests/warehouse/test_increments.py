@@ -204,7 +204,7 @@ def next_instants(bench: Bench, t_ms: int) -> list[int]:
     return sorted(ms for (ms,) in found if ms is not None and ms < t_ms + 40 * DAY)
 
 
-@settings(max_examples=9, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_refreshes_for_some_are_refreshes_for_everybody(data: st.DataObject) -> None:
     """Random definitions, a log in parts, refreshes around the instants of change: as from scratch, in every column."""

@@ -23,7 +23,7 @@ from warehouse.online_bases import packed_sources
 from warehouse.online_profiles import changed_profiles
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(6))
 def test_what_was_published_is_what_was_counted(seed: int, tmp_path: Path) -> None:
     """After each refresh, bases published then or earlier give the values of the events up to it, and attributes."""
     t_ms, events = world(seed + 300)

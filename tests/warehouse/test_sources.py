@@ -85,7 +85,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(steps=STEPS)
 def test_refreshes_in_steps_are_one_build_from_nothing(steps: list[Step]) -> None:
     """Late writes, unset ones, types that change, merges, nothing new: tables are those of one build from nothing."""
