@@ -33,10 +33,14 @@ format: $(VENV)/.development ## Format the code and sort its imports
 	@$(RUN)/ruff check --fix-only --quiet
 	@$(RUN)/ruff format
 
-bench: $(VENV)/.development ## Measure (a quarter of an hour); prints the machine, keeps raw timings in var/bench
+bench: $(VENV)/.development ## Measure (half an hour); prints the machine, keeps raw timings in var/bench
 	@$(RUN)/python -m benchmarks.compile_catalog
+	@$(RUN)/python -m benchmarks.fold $(ARGS)
 	@$(RUN)/python -m benchmarks.traits_pass $(ARGS)
 	@$(RUN)/python -m benchmarks.fifty_traits $(ARGS)
+	@$(RUN)/python -m benchmarks.hot_user $(ARGS)
+	@$(RUN)/python -m benchmarks.publication $(ARGS)
+	@$(RUN)/python -m benchmarks.refresh $(ARGS)
 
 lock: ## Write requirements*.lock from pyproject.toml (needs uv; ARGS=--upgrade for newer versions)
 	@$(COMPILE) --extra demo --group build -o requirements.lock

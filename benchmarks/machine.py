@@ -29,6 +29,12 @@ class Machine:
         return f"{self.cpu}, {self.cores} cores, {memory_gib:.1f} GiB, {self.system}, Python {self.python}"
 
 
+def load_line() -> str:
+    """How busy the machine has been with everything, this measurement included: processes that ran or wanted to."""
+    minute, _, quarter = os.getloadavg()
+    return f"load {minute:.1f} over the last minute, {quarter:.1f} over the last quarter of an hour"
+
+
 def this_machine() -> Machine:
     """The machine this runs on."""
     listed = _CPU_LIST.read_text(encoding="utf-8") if _CPU_LIST.exists() else ""

@@ -1,17 +1,22 @@
 """What measurements print and keep: medians with their spread, and the raw timings as JSON."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
 from rich.table import Table
 
 from benchmarks.alone import Run
 from benchmarks.machine import this_machine
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _TITLES = ("contestant, seconds", "median", "min", "max", "ratio", "cores' median", "events/s", "peak MiB")
 
@@ -38,14 +43,26 @@ def runs_table(runs: Sequence[Run], yardstick: str, events: int) -> Table:
     return table
 
 
-def keep(folder: Path, benchmark: str, facts: Mapping[str, object], runs: Sequence[Run]) -> Path:
+def figures_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Lines of figures under their titles; the first column is words."""
+    table = Table(box=SIMPLE)
+    for number, title in enumerate(titles):
+        table.add_column(title, justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def keep(folder: Path, benchmark: str, facts: Mapping[str, object], runs: Sequence["DataclassInstance"]) -> Path:
     """Writes machine, facts and raw timings as JSON; the path of the file."""
     now = datetime.now(UTC)
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{benchmark}-{now:%Y%m%dT%H%M%SZ}.json"
     document = {
         "benchmark": benchmark,
         "at": now.isoformat(timespec="seconds"),
         "machine": asdict(this_machine()),
+        "load": os.getloadavg()[0],
         **facts,
         "runs": [asdict(run) for run in runs],
     }

@@ -23,6 +23,8 @@ from warehouse.settings import Home, Settings
 PROJECT = "default"
 _SHIFT_MS = 7 * DAY_MS + 5 * 3_600_000 + 61_000
 """A week, some hours and some seconds: no two copies share their instants."""
+_YEAR_MS = 52 * 7 * DAY_MS
+"""Later years fall on the same days of the week."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +73,53 @@ def open_shop(folder: Path, checked: CheckedCatalog, copies: int = 1, share: flo
     return Shop(settings.home.warehouse, checked, refresh, paths, events)
 
 
+def land_copies(folder: Path, copies: int) -> None:
+    """The data alone, as of `open_shop`, unless the folder has it."""
+    settings = Settings(Home(folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    with Registry(settings.registry_url) as registry:
+        _landed(registry, settings.home, copies, 1.0)
+
+
+def land_years(folder: Path, years: int) -> None:
+    """The same households with so many years of the same shopping, unless the folder has them; the end is the same."""
+    settings = Settings(Home(folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    with Registry(settings.registry_url) as registry:
+        project = project_of(registry)
+        if registry.max_seq(PROJECT) == 0:
+            events = read_events().events
+            for ago in reversed(range(years)):
+                named = pl.format("{}-year-{}", "event_id", pl.lit(ago)) if ago else pl.col("event_id")
+                then = events.with_columns(named.alias("event_id"), pl.col("ts_ms") - ago * _YEAR_MS)
+                land_more(then, project, settings.home, registry, END_OF_DATA_MS)
+
+
+def land_more(events: pl.DataFrame, project: Project, home: Home, registry: Registry, now_ms: int) -> None:
+    """Events into the lake, numbered after those that are there."""
+    land(
+        events,
+        project=project,
+        home=home,
+        registry=registry,
+        reserve=lambda _: registry.max_seq(PROJECT) + 1,
+        received_at_ms=now_ms,
+    )
+
+
 def _landed(registry: Registry, home: Home, copies: int, share: float) -> Project:
-    try:
-        project = registry.project(PROJECT)
-    except UnknownProject:
-        project = registry.create_project(PROJECT, TIMEZONE)
+    project = project_of(registry)
     if registry.max_seq(PROJECT) == 0:
-        land(
-            _copied(read_events(share).events, copies),
-            project=project,
-            home=home,
-            registry=registry,
-            reserve=lambda _: 1,
-            received_at_ms=END_OF_DATA_MS,
-        )
+        land_more(_copied(read_events(share).events, copies), project, home, registry, END_OF_DATA_MS)
     return project
+
+
+def project_of(registry: Registry) -> Project:
+    """The project of the shop, made when the registry has none."""
+    try:
+        return registry.project(PROJECT)
+    except UnknownProject:
+        return registry.create_project(PROJECT, TIMEZONE)
 
 
 def _copied(events: pl.DataFrame, copies: int) -> pl.DataFrame:
