@@ -9,7 +9,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 UV ?= uv
 
-.PHONY: help demo up test check format bench lock clean
+.PHONY: help demo up test check format bench mutants lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench: $(VENV)/.development ## Measure (half an hour); prints the machine, keeps
 	@$(RUN)/python -m benchmarks.hot_user $(ARGS)
 	@$(RUN)/python -m benchmarks.publication $(ARGS)
 	@$(RUN)/python -m benchmarks.refresh $(ARGS)
+
+mutants: $(VENV)/.development ## Seeded faults: each must fail the test that is named for it
+	@$(RUN)/python -m tests.mutants.run $(ARGS)
 
 lock: ## Write requirements*.lock from pyproject.toml (needs uv; ARGS=--upgrade for newer versions)
 	@$(COMPILE) --extra demo --group build -o requirements.lock

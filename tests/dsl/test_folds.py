@@ -81,3 +81,24 @@ def test_states_are_read_back_as_they_were_written(name: FamilyName) -> None:
                 assert fold.finalise(state, ask) == fold.finalise(read, ask), function
 
     survives()
+
+
+def test_a_state_of_two_events_by_hand() -> None:
+    """Two events count twice, add up, begin with the first and end with the last."""
+    both = [Occurrence(5, "a", 0, 30), Occurrence(9, "b", 0, 10)]
+    assert (2, 5, 9) == FAMILIES["moments"].state(both)
+    assert (2, 40, 10, 30) == FAMILIES["numbers"].state(both)
+
+
+def test_a_streak_goes_on_until_tomorrow() -> None:
+    """Who has not come yet today has the streak of yesterday; who missed yesterday has none."""
+    days = frozenset((3, 4, 5))
+    lengths = [FOLDS["streak_days"].finalise(days, Ask(Moment(0, today))) for today in (5, 6, 7)]
+    assert [3_000_000, 3_000_000, 0] == lengths
+
+
+def test_256_values_are_kept() -> None:
+    """Of 256 different values all are counted and listed, of more 256 are listed."""
+    for count, kept in ((256, 256), (257, 256)):
+        state = FAMILIES["values"].state(Occurrence(1, f"e{n}", 0, n) for n in range(count))
+        assert (kept, count == 256) == (len(state.counts), state.registers is None)

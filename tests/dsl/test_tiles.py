@@ -8,9 +8,10 @@ from dsl.bases import bases_of
 from dsl.catalog import Catalog, Trait
 from dsl.check import check_catalog
 from dsl.clock import DAY_MS
+from dsl.event import Event
 from dsl.recount import attributes_of as counted_attributes
 from dsl.recount import count_again
-from dsl.tiles import Folded, Tiles, add, attributes_of, tiles_of
+from dsl.tiles import Folded, Tiles, add, attributes_of, hop_of, tiles_of
 from tests.dsl.tiled_world import BASES, CHECKED, ZONE, world
 
 
@@ -50,3 +51,10 @@ def test_windows_share_one_base() -> None:
     hour, day = 3_600_000, DAY_MS
     assert {1_000: 1_800_000 + day, hour: 31 * day, day: None} == dict(bases.by_key["events.a.moments"].grains)
     assert {1_000: hour + day, day: None} == dict(bases.by_key["events.a.numbers(n: number)"].grains)
+
+
+def test_hops_begin_at_or_before_their_events() -> None:
+    """A hop is the last multiple of its grain that is not after the event, before 1970 as well."""
+    instants = (-1_001, -1_000, -1, 0, 999, 1_000)
+    events = [Event("e", 1, "track", "a", "user:x", ts_ms, 0, {}) for ts_ms in instants]
+    assert [-2_000, -1_000, -1_000, 0, 0, 1_000] == [hop_of(event, 1_000) for event in events]

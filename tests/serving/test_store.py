@@ -154,6 +154,17 @@ def test_an_event_of_a_moment_ago_counts(online: redis.Redis, project: str) -> N
     assert not online.exists(Keys(project).fresh("user:ann"))
 
 
+def test_an_event_that_the_base_has_is_counted_once(online: redis.Redis, project: str) -> None:
+    """Of the fresh events of a reading those up to the cut of the base are passed over, whoever left them there."""
+    publish_one(online, project, replace(SNAPSHOT, cut=2), 2)
+    reading = look_up(online, project, "user:ann")
+    record = write_record(EventRecord("e", "track", "purchase", 9_000_000, 9_000_000, 0)).encode()
+    for seqs, count in (((1, 2), 2), ((2, 3), 3), ((3, 4), 4)):
+        fresh = [(seq, record) for seq in seqs]
+        seen = replace(reading, sources=[replace(source, fresh=fresh) for source in reading.sources if source.base])
+        assert count * 1_000_000 == FOLD.state(seen, 10_000_000).aggregates[COUNT]
+
+
 def test_an_identify_of_a_moment_ago_counts(online: redis.Redis, project: str) -> None:
     """The newest write of an attribute wins, in the base or fresh; null unsets."""
     publish(online, project)

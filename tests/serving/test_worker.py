@@ -223,6 +223,16 @@ def test_a_chunk_does_not_overtake_a_publication(plant: Plant, monkeypatch: pyte
     ).aggregates[COUNT]
 
 
+def test_a_publication_takes_the_place_of_a_chunk(plant: Plant) -> None:
+    """A base that has the events of a chunk is read alone, also by the catalog version that the chunk is of."""
+    publish_people(plant.client, plant.key, Snapshot(0, 0, 1, 0, "UTC"), [person("ann", NOW_MS - DAY_MS, 0)])
+    plant.append(*(item(f"e{number}", "user:ann") for number in range(HOT + 2)))
+    assert ["user:ann"] == ChunkFolding(plant.client, plant.key, 1, FOLD).fold_hot(["user:ann"], HOT + 2)
+    base = packed(person("ann", NOW_MS, 3), FOLD, HOT + 2)
+    Publication(plant.client, plant.key, Snapshot(HOT + 2, 1, 1, 0, "UTC")).bases([("user:ann", base)])
+    assert 3_000_000 == FOLD.state(look_up(plant.client, plant.key, "user:ann"), NOW_MS).aggregates[COUNT]
+
+
 def test_the_worker_goes_on_after_a_failure(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tick that fails is tried again, until it is asked to stop."""
     worker = Worker(plant.client, plant.shop.home, plant.shop.registry, plant.shop.project)

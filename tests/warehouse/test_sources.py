@@ -187,6 +187,15 @@ def test_files_that_have_been_read_are_not_read_again(bench: Bench) -> None:
     assert ("basic", 6) == (bench.by_user("profiles", "a_plan")["ann"], bench.by_user("profiles", "events")["ann"])
 
 
+def test_a_write_that_lands_late_loses(bench: Bench) -> None:
+    """The newest write by `(ts, event_id)` stays, in whatever order writes land."""
+    _update(bench, CHECKED, _begin(bench, CHECKED))
+    for number, (days_ago, plan, kept) in enumerate(((75, "old", "premium"), (3, "gold", "gold"), (4, "late", "gold"))):
+        bench.shop.land(event(f"n{number}", "ann", days_ago, "identify", attributes=f'{{"plan": "{plan}"}}'))
+        _update(bench, CHECKED, _begin(bench, CHECKED))
+        assert kept == bench.by_user("profiles", "a_plan")["ann"]
+
+
 def test_only_profiles_that_have_changed_are_written(bench: Bench) -> None:
     """Profiles of new events are written again, the others stay; all of them when more than half have changed."""
     _update(bench, CHECKED, _begin(bench, CHECKED))
