@@ -1,7 +1,10 @@
 """What the registry knows, as frozen values: projects, keys, catalog versions, files of the lake."""
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 from dsl.apikeys import KeyKind
 from dsl.clock import Clock, Zone
@@ -94,6 +97,45 @@ class IdentityRecord:
     type: str
     record: str
     appended_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event that was not accepted, as it was sent: it can be corrected and sent again.
+
+    Attributes:
+        reason: a code: `no_identifier`, `id_conflict`, `too_late`, ...
+        detail: one sentence: what was expected, what was found.
+        path: where in the event, `$.properties.amount`; `$` is all of it.
+        event_id: empty when it has none.
+        route: by which dialect it came: `segment`, `mini`, `cdp`, `pipeline:<key>`, `bulk:<mapping>`.
+        raw: the event as text, as it was sent.
+        envelope: what came around it and counts for it: `type`, `sentAt`, `context` of its batch.
+        schema_version: catalog version that it was checked against; 0 when there was none.
+        received_at_ms: epoch milliseconds on the project's clock; a replay keeps it.
+        times: how often the same event came and was not accepted.
+        id: 0 before it is stored.
+        closed_at_ms: wall time of the replay that was accepted, or of giving it up; None while it is open.
+    """
+
+    reason: str
+    detail: str
+    path: str
+    event_id: str
+    route: str
+    raw: str
+    received_at_ms: int
+    envelope: Mapping[str, Any] = field(default_factory=dict)
+    schema_version: int = 0
+    times: int = 1
+    id: int = 0
+    status: Literal["open", "replayed", "discarded"] = "open"
+    closed_at_ms: int | None = None
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of what makes it this letter and no other."""
+        return hashlib.sha256("\x1f".join((self.route, self.reason, self.event_id, self.raw)).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from sqlalchemy import Connection, RowMapping, Select, Table, func, select
 
@@ -13,10 +14,11 @@ from dsl.apikeys import KeyKind
 from dsl.clock import Zone
 from dsl.observed import Sighting
 from warehouse.exceptions import RegistryError, UnknownProject
-from warehouse.records import ApiKey, CatalogVersion, IdentityRecord, LakeFile, NewKey, Project
+from warehouse.records import ApiKey, CatalogVersion, DeadLetter, IdentityRecord, LakeFile, NewKey, Project
 from warehouse.registry_tables import (
     api_keys,
     catalog_versions,
+    dead_letters,
     identity_records,
     lake_files,
     lock_project,
@@ -30,6 +32,15 @@ _PROJECT_KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 MAX_OBSERVED = 20_000
 """Observed names of one project: where keys are made up as events are sent, the first ones do."""
 _LONGEST_EVENT, _LONGEST_PATH = 400, 1_000
+_OF_A_PROJECT = (
+    api_keys,
+    catalog_versions,
+    dead_letters,
+    identity_records,
+    lake_files,
+    log_positions,
+    observed_names,
+)
 _VERSION_COLUMNS = (catalog_versions.c.number, catalog_versions.c.digest, catalog_versions.c.created_at_ms)
 
 
@@ -105,7 +116,7 @@ class Registry:
         """Forget a project with its keys, catalog versions and manifest; files of the lake stay where they are."""
         with self._engine.begin() as connection:
             self._lock(connection, project)
-            for table in (api_keys, catalog_versions, lake_files, log_positions, identity_records, observed_names):
+            for table in _OF_A_PROJECT:
                 connection.execute(table.delete().where(table.c.project == project))
             connection.execute(projects.delete().where(projects.c.key == project))
 
@@ -262,6 +273,62 @@ class Registry:
         statement = select(observed_names).where(observed_names.c.project == project)
         return {Sighting(row["event"], row["path"], row["type"]) for row in self._rows(statement)}
 
+    # Dead letters
+
+    def add_dead_letters(self, project: str, letters: Iterable[DeadLetter]) -> None:
+        """Keep events that were not accepted; one that is there already counts once more, and is open again."""
+        first: dict[str, DeadLetter] = {}
+        times = Counter[str]()
+        for letter in letters:
+            first.setdefault(letter.digest, letter)
+            times[letter.digest] += letter.times
+        with self._engine.begin() as connection:
+            self._lock(connection, project)
+            of_project = dead_letters.c.project == project
+            for digest, letter in first.items():
+                its_row = of_project & (dead_letters.c.digest == digest)
+                again = dead_letters.update().where(its_row)
+                seen = {"times": dead_letters.c.times + times[digest], "status": "open", "closed_at_ms": None}
+                if connection.execute(again.values(seen)).rowcount == 0:
+                    row = _row(dead_letters, letter) | {"project": project, "times": times[digest]}
+                    connection.execute(dead_letters.insert(), _without(row, "id"))
+
+    def dead_letters(
+        self, project: str, *, status: str | None = "open", reason: str | None = None, after: int = 0, limit: int = 100
+    ) -> tuple[DeadLetter, ...]:
+        """Dead letters by id, those after an id; of every status, every reason when that is None."""
+        statement = select(dead_letters).where(dead_letters.c.project == project, dead_letters.c.id > after)
+        if status is not None:
+            statement = statement.where(dead_letters.c.status == status)
+        if reason is not None:
+            statement = statement.where(dead_letters.c.reason == reason)
+        return tuple(map(_dead_letter, self._rows(statement.order_by(dead_letters.c.id).limit(limit))))
+
+    def dead_letter(self, project: str, letter_id: int) -> DeadLetter:
+        """One of them.
+
+        Raises:
+            RegistryError: there is none of that id.
+        """
+        its_row = (dead_letters.c.project == project) & (dead_letters.c.id == letter_id)
+        found = self._rows(select(dead_letters).where(its_row))
+        if not found:
+            raise RegistryError(f"there is no dead letter {letter_id}: list them to see their ids")
+        return _dead_letter(found[0])
+
+    def count_dead_letters(self, project: str) -> dict[tuple[str, str], int]:
+        """How many there are of each status and reason."""
+        columns = (dead_letters.c.status, dead_letters.c.reason)
+        statement = select(*columns, func.count().label("letters")).where(dead_letters.c.project == project)
+        return {(row["status"], row["reason"]): row["letters"] for row in self._rows(statement.group_by(*columns))}
+
+    def close_dead_letters(self, project: str, ids: Iterable[int], status: Literal["replayed", "discarded"]) -> int:
+        """Put letters away; how many of them were open."""
+        open_ones = (dead_letters.c.project == project) & (dead_letters.c.status == "open")
+        change = dead_letters.update().where(open_ones & dead_letters.c.id.in_(list(ids)))
+        with self._engine.begin() as connection:
+            return connection.execute(change.values(status=status, closed_at_ms=_wall_ms())).rowcount
+
     def max_seq(self, project: str) -> int:
         """Largest `seq` in the lake; 0 when nothing has landed."""
         with self._reader.connect() as connection:
@@ -295,6 +362,14 @@ def _wall_ms() -> int:
 def _row(table: Table, record: object) -> dict[str, Any]:
     """The columns of `table` that a record has a field for."""
     return {name: getattr(record, name) for name in table.c.keys() if hasattr(record, name)}  # noqa: SIM118  # a collection of columns
+
+
+def _without(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != name}
+
+
+def _dead_letter(row: RowMapping) -> DeadLetter:
+    return DeadLetter(**{name: value for name, value in row.items() if name not in ("project", "digest")})
 
 
 def _versions(project: str, *columns: Any) -> Select[Any]:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     create_engine,
     event,
     make_url,
@@ -100,6 +101,28 @@ observed_names = Table(
     comment="Grain: one row a type that an event's property, or an attribute (event empty), has had; path and type "
     "are empty for the event itself.",
 )
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("project", ForeignKey("projects.key"), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("reason", String(40), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("route", String(200), nullable=False),
+    Column("raw", Text, nullable=False),
+    Column("envelope", JSON, nullable=False),
+    Column("schema_version", Integer, nullable=False),
+    Column("received_at_ms", BigInteger, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("closed_at_ms", BigInteger),
+    UniqueConstraint("project", "digest"),
+    comment="Grain: one row an event that was not accepted; the same one sent again adds to `times`.",
+)
+Index("dead_letters_by_status", dead_letters.c.project, dead_letters.c.status, dead_letters.c.id)
 Index("lake_files_by_seq", lake_files.c.project, lake_files.c.seq_hi)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from dsl import apikeys
 from warehouse.exceptions import RegistryError, UnknownProject
-from warehouse.records import CatalogVersion, LakeFile
+from warehouse.records import CatalogVersion, DeadLetter, LakeFile
 from warehouse.registry import Registry
 
 CATALOG = {"traits": [{"key": "orders", "expression": "events.purchase.count"}], "payload": {"share": 0.25}}
@@ -152,3 +152,28 @@ def _start_together(url: str) -> CatalogVersion:
 def _save(url: str, digest: str) -> CatalogVersion:
     with Registry(url) as registry:
         return registry.save_catalog("shop", CATALOG, digest)
+
+
+def _letter(event_id: str, reason: str = "no_identifier") -> DeadLetter:
+    return DeadLetter(reason, "nobody is named", "$", event_id, "segment", f'{{"messageId":"{event_id}"}}', 7)
+
+
+def test_the_same_dead_letter_again_counts_once_more(registry: Registry) -> None:
+    """However often a client repeats what cannot be accepted, there is one letter of it, which says how often."""
+    registry.add_dead_letters("shop", [_letter("a"), _letter("b"), _letter("a")])
+    registry.add_dead_letters("shop", [_letter("a")])
+    assert [("a", 3, "open"), ("b", 1, "open")] == [
+        (x.event_id, x.times, x.status) for x in registry.dead_letters("shop")
+    ]
+
+
+def test_a_dead_letter_that_was_closed_is_open_again_when_it_comes_again(registry: Registry) -> None:
+    """A replay closes a letter; the same event, still not acceptable, opens it."""
+    registry.add_dead_letters("shop", [_letter("a"), _letter("b", "too_late")])
+    first = registry.dead_letters("shop")[0]
+    assert registry.close_dead_letters("shop", [first.id], "replayed") == 1
+    assert registry.close_dead_letters("shop", [first.id], "replayed") == 0
+    assert {("replayed", "no_identifier"): 1, ("open", "too_late"): 1} == registry.count_dead_letters("shop")
+    assert [] == list(registry.dead_letters("shop", reason="no_identifier"))
+    registry.add_dead_letters("shop", [_letter("a")])
+    assert (2, "open") == (registry.dead_letter("shop", first.id).times, registry.dead_letter("shop", first.id).status)
