@@ -9,6 +9,8 @@ MICROS = 1_000_000
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
 """Range of a number in micro-units, both inclusive: about 9.22 million million either way."""
 
+_PLACES = 6
+_SHORT = 12
 _WRITTEN = re.compile(r"([+-]?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?)([0-9]+))?")
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _MAY_HOLD_SURROGATE = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")
@@ -90,15 +92,10 @@ def read_json(text: str) -> object:
     {'amount': 12300000, 'big': None, 'ok': True}
     """
     try:
-        value: object = json.loads(
-            text,
-            parse_int=read_number,
-            parse_float=read_number,
-            parse_constant=_refuse_constant,
-        )
+        value: object = _decoder.decode(text)
     except RecursionError:
         raise ValueError("JSON nests too deeply") from None
-    return _without_surrogates(value) if _MAY_HOLD_SURROGATE.search(text) else value
+    return without_surrogates(value) if _MAY_HOLD_SURROGATE.search(text) else value
 
 
 def replace_surrogates(text: str) -> str:
@@ -110,15 +107,36 @@ def replace_surrogates(text: str) -> str:
     return _LONE_SURROGATE.sub("\ufffd", text)
 
 
+def _read_integer(text: str) -> int | None:
+    # Whatever is short is in range.
+    return int(text) * MICROS if len(text) <= _SHORT else read_number(text)
+
+
+def _read_fraction(text: str) -> int | None:
+    whole, _, fraction = text.partition(".")
+    if len(whole) <= _SHORT and len(fraction) <= _PLACES and fraction.isdigit():
+        return int(whole + fraction.ljust(_PLACES, "0"))
+    return read_number(text)
+
+
 def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"JSON holds `{constant}`, which is no number")
 
 
-def _without_surrogates(value: object) -> object:
+def without_surrogates(value: object) -> object:
+    r"""A JSON value whose strings have each lone surrogate replaced by U+FFFD.
+
+    >>> without_surrogates({"a": ["x\ud800"]}) == {"a": ["x\ufffd"]}
+    True
+    """
     if isinstance(value, str):
         return replace_surrogates(value)
     if isinstance(value, list):
-        return [_without_surrogates(item) for item in value]
+        return [without_surrogates(item) for item in value]
     if isinstance(value, dict):
-        return {replace_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+        return {replace_surrogates(key): without_surrogates(item) for key, item in value.items()}
     return value
+
+
+# Made once: making it takes as long as reading a short text.
+_decoder = json.JSONDecoder(parse_int=_read_integer, parse_float=_read_fraction, parse_constant=_refuse_constant)

@@ -32,7 +32,6 @@ from pipelines.metadata import (
 from pipelines.naming import asset_key, definition_description, owners, value_path
 from pipelines.publication import publish
 from pipelines.workspace import Workspace
-from serving.online.store import publish_keys
 from warehouse.aggregates import build_aggregates
 from warehouse.analytics import publish_analytics
 from warehouse.comments import comment_tables
@@ -226,7 +225,7 @@ def _online_snapshot(workspace: Workspace) -> AssetsDefinition:
         project = workspace.settings.project
         with workspace.warehouse() as connection, workspace.online() as client:
             refresh = workspace.current(connection)
-            publish_keys(client, project, workspace.key_kinds())
+            workspace.publish_project(client)
             snapshot, before = workspace.snapshot(refresh), workspace.before()
             found = publish(connection, client, project, snapshot, workspace.checked, refresh, before=before)
             return MaterializeResult(metadata={**published_metadata(found), **refresh_metadata(refresh)})

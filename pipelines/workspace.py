@@ -11,8 +11,10 @@ from dsl.check import CheckedCatalog, check_catalog
 from dsl.diagnostics import DefinitionError
 from serving.online.connection import connect as connect_online
 from serving.online.embedded import start
+from serving.online.project import publish_calendar
 from serving.online.reading import current_catalog, current_version
 from serving.online.snapshot import Snapshot
+from serving.online.store import publish_keys
 from serving.worker.landing import LogLanding, land_log
 from warehouse.database import Connection, connect
 from warehouse.exceptions import RefreshError
@@ -92,10 +94,10 @@ class Workspace:
             )
         return refresh
 
-    def files(self, cut: int) -> Sequence[LakeFile]:
-        """Files of the lake that hold events up to a cut."""
+    def files(self, cut: int, after: int = 0) -> Sequence[LakeFile]:
+        """Files of the lake that may hold events up to a cut, and after another one."""
         with self.registry() as registry:
-            return registry.files(self.settings.project, cut)
+            return registry.files(self.settings.project, cut, after)
 
     def now_ms(self) -> int:
         """The project's now."""
@@ -121,10 +123,12 @@ class Workspace:
             project = registry.project(self.settings.project)
         return Snapshot(refresh.cut, refresh.t_ms, refresh.catalog_version, project.clock_offset_ms, project.timezone)
 
-    def key_kinds(self) -> dict[str, str]:
-        """Hex SHA-256 of each API key that works -> its kind."""
+    def publish_project(self, client: redis.Redis) -> None:
+        """Tells the online store which API keys work, and the project's zone and clock."""
         with self.registry() as registry:
-            return {key.digest: key.kind for key in registry.keys(self.settings.project) if key.is_active}
+            project, keys = registry.project(self.settings.project), registry.keys(self.settings.project)
+        publish_calendar(client, project.key, project.timezone, project.clock_offset_ms)
+        publish_keys(client, project.key, {key.digest: key.kind for key in keys if key.is_active})
 
 
 def load_workspace(settings: Settings) -> Workspace:

@@ -5,9 +5,10 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from sqlalchemy import Connection, RowMapping, Select, Table, func, select
+from sqlalchemy.exc import OperationalError
 
 from dsl import apikeys
 from dsl.apikeys import KeyKind
@@ -28,6 +29,8 @@ from warehouse.registry_tables import (
     projects,
 )
 
+UNAVAILABLE: Final = (OperationalError, OSError)
+"""What its methods raise when the database is away, full, or kept by somebody else for too long."""
 _PROJECT_KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 MAX_OBSERVED = 20_000
 """Observed names of one project: where keys are made up as events are sent, the first ones do."""

@@ -8,11 +8,13 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from serving.decide import Catalogs, CatalogUnusableError
-from serving.http import decisions, health
+from serving.http import decisions, health, other_dialects, tracking
+from serving.http.ingest_plane import IngestPlane
 from serving.http.logs import configure_logs, fault_fields
 from serving.http.openapi import DocumentedApi
 from serving.http.orphan import end_with_parent
@@ -20,11 +22,23 @@ from serving.http.plane import Plane
 from serving.http.problems import Problem, ProblemCode, ProblemDocument, ProblemItem, problem_response
 from serving.http.question import DecideRequest
 from serving.http.requests import RequestFrame, request_id
+from serving.ingest.letters import LettersUnavailableError
 from serving.online import OnlineReader, OnlineStoreError, connect_async, embedded_url
 from warehouse.settings import Settings
 
 _log = structlog.get_logger("tinycdp.http")
 _DESCRIPTION = "Keys go into `Authorization: Bearer KEY`, `X-API-Key`, or Basic with the key as user."
+_ALLOWED_HEADERS = (
+    "authorization",
+    "content-encoding",
+    "content-type",
+    "idempotency-key",
+    "if-none-match",
+    "x-api-key",
+    "x-request-id",
+    "x-retry-count",
+)
+_SOON = {"retry-after": "1"}
 _REFUSED: dict[int, tuple[ProblemCode, str]] = {
     404: ("route_not_found", "nothing is here: the paths are listed at /docs"),
     413: ("too_large", "the body is too large"),
@@ -46,7 +60,8 @@ def create_app(settings: Settings) -> FastAPI:
     It connects at the first request, so it starts, and answers 503, while the store is away.
     """
     url = settings.redis_url or embedded_url(settings.home.valkey)
-    reader = OnlineReader(connect_async(url), settings.project)
+    client = connect_async(url)
+    reader = OnlineReader(client, settings.project)
     app = _Api(
         title="TinyCDP",
         version="1",
@@ -61,13 +76,27 @@ def create_app(settings: Settings) -> FastAPI:
         DecideRequest,
         health.HealthAnswer,
         ProblemDocument,
+        *tracking.DESCRIBED,
+        *other_dialects.DESCRIBED,
     )
     app.state.plane = Plane(reader, Catalogs(reader))
+    app.state.ingest = IngestPlane(client, settings)
     app.include_router(decisions.router)
+    app.include_router(tracking.router)
+    app.include_router(other_dialects.router)
     app.include_router(health.router)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=["*"],
+        allow_methods=["GET", "POST", "PUT", "DELETE", "OPTIONS"],
+        allow_headers=_ALLOWED_HEADERS,
+        expose_headers=["retry-after", "x-request-id", "etag"],
+        max_age=7_200,
+    )
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(OnlineStoreError, _answer_problem)
     app.add_exception_handler(CatalogUnusableError, _answer_problem)
+    app.add_exception_handler(LettersUnavailableError, _answer_problem)
     app.add_exception_handler(HTTPException, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_problem)
     app.add_exception_handler(Exception, _answer_bug)
@@ -105,7 +134,12 @@ def _problem(request: Request, error: Exception) -> Problem:
         case OnlineStoreError():
             # Its own text names addresses of the inside, and a store may repeat what it was asked.
             _log.warning("store_unavailable", error_type=type(error.__cause__ or error).__name__)
-            return Problem("store_unavailable", "the online store does not answer: try again in a moment")
+            return Problem(
+                "store_unavailable", "the online store does not answer: try again in a moment", headers=_SOON
+            )
+        case LettersUnavailableError():
+            _log.error("registry_unavailable", detail=str(error))
+            return Problem("registry_unavailable", str(error), headers=_SOON)
         case CatalogUnusableError():
             _log.error("catalog_unusable", detail=str(error))
             return Problem("catalog_unusable", str(error))

@@ -51,6 +51,17 @@ def _given_key(request: Request) -> str:
     raise _unauthorised("key_missing", f"a key is needed: {_FORMS}")
 
 
+def given_keys(request: Request) -> list[str]:
+    """Every key that the headers carry; none of them need be one of ours."""
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    found = [request.headers.get("x-api-key", "").strip()]
+    if scheme.lower() == "bearer":
+        found.append(credentials.strip())
+    if scheme.lower() == "basic":
+        found.append(_basic_user(credentials.strip()))
+    return [key for key in found if key]
+
+
 def _basic_user(credentials: str) -> str:
     """The user of Basic credentials; empty when they are not readable, which no key is."""
     try:

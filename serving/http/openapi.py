@@ -32,9 +32,9 @@ class DocumentedApi(FastAPI):
         return dict(self.openapi_schema or {})
 
 
-def answers(*successes: type, failures: Iterable[int]) -> dict[int | str, dict[str, Any]]:
+def answers(*successes: type, failures: Iterable[int], success: int = 200) -> dict[int | str, dict[str, Any]]:
     """`responses=` of a route: the types of its success, the statuses of its failures, all of the one shape."""
-    documented: dict[int | str, dict[str, Any]] = {200: _content("OK", _JSON, *successes)}
+    documented: dict[int | str, dict[str, Any]] = {success: _content(HTTPStatus(success).phrase, _JSON, *successes)}
     for status in failures:
         documented[status] = _content(HTTPStatus(status).phrase, _PROBLEM, ProblemDocument)
     return documented

@@ -9,6 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")
+_SLASHES = re.compile("/{2,}")
 _log = structlog.get_logger("tinycdp.http")
 
 
@@ -28,6 +29,9 @@ class RequestFrame:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if "//" in scope["path"]:
+            # Some libraries join an address that ends in `/` with a path that begins with one.
+            scope["path"] = _SLASHES.sub("/", scope["path"])
         made_id = _accepted(Headers(scope=scope).get("x-request-id")) or uuid4().hex
         scope.setdefault("state", {})["request_id"] = made_id
         structlog.contextvars.clear_contextvars()

@@ -71,6 +71,11 @@ class Keys:
         return self._key(f"profile:{profile_id}")
 
     @property
+    def calendar(self) -> str:
+        """Hash `timezone`, `clock_offset_ms` of the project."""
+        return self._key("calendar")
+
+    @property
     def api_keys(self) -> str:
         """Hash: hex SHA-256 of a key -> its kind."""
         return self._key("apikeys")

@@ -16,6 +16,7 @@ from dsl.identity_records import Profile
 from dsl.tile_codec import pack
 from dsl.tiles import tiles_of
 from serving.online import Fold, Publication, Snapshot, publish_keys, publish_profiles, reserve_seq
+from serving.online.project import publish_calendar
 
 ROOT = Path(__file__).parents[2]
 KINDS: tuple[KeyKind, ...] = ("write", "read", "admin")
@@ -111,5 +112,6 @@ def publish(client: redis.Redis, project: str, version: int = 1, catalog: Catalo
     reserve_seq(client, project, CUT, 0)
     people = [person("ann", as_of_ms, 4, "gold"), person("bob", as_of_ms, 1, "silver"), person("eve", as_of_ms, 0)]
     publish_people(client, project, world.snapshot, people, catalog)
+    publish_calendar(client, project, "UTC", OFFSET_MS)
     publish_keys(client, project, {digest(key): kind for kind, key in world.keys.items()})
     return world

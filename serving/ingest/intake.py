@@ -1,0 +1,169 @@
+"""Taking events in: understood, checked, appended; what is not accepted is kept as a dead letter before the answer."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+from uuid import uuid4
+
+from serving.ingest.body import raw_text
+from serving.ingest.check import Rules, check
+from serving.ingest.dialects import DIALECTS
+from serving.ingest.sent import Envelope, ReasonCode, Rejected, Sent, kind_of
+from serving.online import Answer, Item
+from warehouse.records import DeadLetter
+
+Examine = Callable[[Sent], None]
+"""Looks at an event as understood, before it is checked.
+
+Raises:
+    Rejected: it is not to be taken in.
+"""
+
+
+class Appends(Protocol):
+    """What appends items: `serving.ingest.group.GroupAppender`, or one that does it at once."""
+
+    async def append(self, items: Sequence[Item], now_ms: int) -> list[Answer]:
+        """An answer for each."""
+        ...
+
+
+Keep = Callable[[Sequence[DeadLetter]], Any]
+"""Keeps dead letters; they are on disk when the awaitable that it gives is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """Events that came together.
+
+    Attributes:
+        route: a dialect, and after a `:` what it is for: `segment`, `pipeline:checkout`.
+        events: as JSON values; each should be an object.
+        idempotency_key: of the request: events without an id get one that a repeated request gives again.
+        examine: further looks at each event.
+        bad_keys: write keys that do not work: an event that carries one is not accepted.
+    """
+
+    route: str
+    events: Sequence[Any]
+    envelope: Envelope = field(default_factory=Envelope)
+    idempotency_key: str = ""
+    examine: Examine | None = None
+    schema_version: int = 0
+    bad_keys: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of an event.
+
+    Attributes:
+        code: `accepted`, `duplicate` (it was accepted before), `late` (it waits, durably, until its id was looked up),
+            or why it was not accepted.
+        profile_id: whose it is; empty when it was not accepted.
+        more: further things that are wrong.
+    """
+
+    code: Literal["accepted", "duplicate", "late"] | ReasonCode
+    event_id: str
+    profile_id: str = ""
+    seq: int | None = None
+    detail: str = ""
+    path: str = ""
+    more: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether it is durable and will count, or counts already."""
+        return self.code in ("accepted", "duplicate", "late")
+
+
+@dataclass(slots=True)
+class _Unpacked:
+    """The events of a parcel: each is an item or was rejected."""
+
+    items: dict[int, Item] = field(default_factory=dict)
+    taken: dict[int, Taken] = field(default_factory=dict)
+
+
+async def take(parcel: Parcel, rules: Rules, appends: Appends, keep: Keep, received_at_ms: int) -> list[Taken]:
+    """Take in the events of a parcel, in this order; what became of each.
+
+    When this returns, accepted events are durable and seen by the next decision, and the others are dead letters. When
+    it fails, the same parcel can be sent again: nothing counts twice.
+
+    Args:
+        received_at_ms: the project's now.
+    """
+    unpacked = _unpack(parcel, rules, received_at_ms)
+    answers = await appends.append(list(unpacked.items.values()), received_at_ms) if unpacked.items else []
+    for (place, item), answer in zip(unpacked.items.items(), answers, strict=True):
+        unpacked.taken[place] = _taken(item, answer)
+    letters = [
+        _letter(parcel, event, unpacked.taken[place], received_at_ms)
+        for place, event in enumerate(parcel.events)
+        if not unpacked.taken[place].is_accepted
+    ]
+    if letters:
+        await keep(letters)
+    return [unpacked.taken[place] for place in range(len(parcel.events))]
+
+
+def _unpack(parcel: Parcel, rules: Rules, received_at_ms: int) -> _Unpacked:
+    found, dialect = _Unpacked(), DIALECTS[parcel.route.partition(":")[0]]
+    for place, event in enumerate(parcel.events):
+        otherwise = _made_id(parcel.idempotency_key, place)
+        try:
+            if not isinstance(event, dict):
+                raise Rejected("invalid_event", f"the event is {kind_of(event)}: expected an object")
+            if parcel.bad_keys and event.get("writeKey") in parcel.bad_keys:
+                raise Rejected("invalid_write_key", "the event's own write key is not valid", "$.writeKey")
+            sent = dialect(event, parcel.envelope)
+            if parcel.examine is not None:
+                parcel.examine(sent)
+            found.items[place] = check(sent, rules, received_at_ms, otherwise)
+        except Rejected as why:
+            found.taken[place] = Taken(why.code, _id_of(event), "", None, why.detail, why.path, why.more)
+    return found
+
+
+def _made_id(idempotency_key: str, place: int) -> str:
+    if not idempotency_key:
+        return str(uuid4())
+    return hashlib.sha256(f"{idempotency_key}\x1f{place}".encode()).hexdigest()[:32]
+
+
+def _id_of(event: object) -> str:
+    """The id of an event that may be anything."""
+    if isinstance(event, Mapping):
+        for name in ("messageId", "eventId", "event_id", "id"):
+            if isinstance(event.get(name), str):
+                return str(event[name])
+    return ""
+
+
+_REFUSALS: Mapping[str, str] = {
+    "id_conflict": "an event with this id and other content was accepted before, which stays",
+    "no_identifier": "the event names nobody: its identifiers are blocked in this project",
+}
+
+
+def _taken(item: Item, answer: Answer) -> Taken:
+    detail = _REFUSALS.get(answer.code, "")
+    profile_id = "" if detail else answer.profile_id
+    return Taken(answer.code, item.event_id, profile_id, answer.seq, detail, "$" if detail else "")
+
+
+def _letter(parcel: Parcel, event: object, why: Taken, received_at_ms: int) -> DeadLetter:
+    return DeadLetter(
+        why.code,
+        why.detail,
+        why.path,
+        why.event_id,
+        parcel.route,
+        raw_text(event),
+        received_at_ms,
+        parcel.envelope.to_document(),
+        parcel.schema_version,
+    )
