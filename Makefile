@@ -9,10 +9,10 @@ VENV := .venv
 RUN := $(VENV)/bin
 UV ?= uv
 
-.PHONY: help demo up test check format bench mutants lock clean
+.PHONY: help demo up test test-sdks test-chaos check format bench mutants lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## The main job on real data (KEEP=1 stays up; ARGS="--sample 0.1 --seed 7")
 	@$(RUN)/tinycdp demo $(if $(KEEP),--keep) $(ARGS)
@@ -21,7 +21,14 @@ up: $(VENV)/.runtime ## API and Dagster UI, supervised until ctrl-C
 	@$(RUN)/tinycdp up $(ARGS)
 
 test: $(VENV)/.development ## All tests (ARGS="tests/dsl -k window" picks)
-	@$(RUN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
+	@$(RUN)/python -m pytest -q -n 2 --dist loadfile --ignore=tests/sdks $(ARGS)
+
+test-sdks: $(VENV)/.development ## Segment's libraries for Node and browsers (needs Node 20, npm, Chromium)
+	@if command -v npm >/dev/null; then $(MAKE) tests/sdks/node_modules/.package-lock.json; fi
+	@$(RUN)/python -m pytest -q tests/sdks $(ARGS)
+
+test-chaos: $(VENV)/.development ## kill -9 of everything under load, 50 rounds (ROUNDS=5 SEED=7 for others)
+	@$(RUN)/python -m tests.chaos.run --rounds $(or $(ROUNDS),50) --seed $(or $(SEED),1) $(ARGS)
 
 check: $(VENV)/.development ## ruff, mypy --strict, import-linter
 	@$(RUN)/ruff check
@@ -39,6 +46,7 @@ bench: $(VENV)/.development ## Measure (half an hour); prints the machine, keeps
 	@$(RUN)/python -m benchmarks.traits_pass $(ARGS)
 	@$(RUN)/python -m benchmarks.fifty_traits $(ARGS)
 	@$(RUN)/python -m benchmarks.hot_user $(ARGS)
+	@$(RUN)/python -m benchmarks.landing $(ARGS)
 	@$(RUN)/python -m benchmarks.publication $(ARGS)
 	@$(RUN)/python -m benchmarks.refresh $(ARGS)
 
@@ -50,7 +58,7 @@ lock: ## Write requirements*.lock from pyproject.toml (needs uv; ARGS=--upgrade 
 	@$(COMPILE) --extra demo --group dev -c requirements.lock -o requirements-dev.lock
 
 clean: ## Remove the environment, caches and builds; run-time data in var/ stays
-	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) build dist tests/sdks/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 COMPILE = $(UV) pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 --quiet --custom-compile-command 'make lock' $(ARGS)
@@ -66,6 +74,10 @@ $(VENV)/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo 'TinyCDP needs Python 3.11 or newer, which `$(PYTHON)` is not: install one and say `make PYTHON=python3.12 …`' >&2; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV) >&2
+
+tests/sdks/node_modules/.package-lock.json: tests/sdks/package-lock.json tests/sdks/package.json
+	@npm ci --prefix tests/sdks --ignore-scripts --no-progress >&2
+	@touch $@
 
 define install
 	@echo "Installing $< into $(VENV): half a minute from a warm cache, a gigabyte to fetch from a cold one" >&2

@@ -7,6 +7,7 @@ history. The instant of the question is the same everywhere.
 
 import argparse
 import random
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,7 @@ class Run:
         history: what lay in the lake before.
         events: of them; `new` those that landed for this refresh.
         seconds: of each step.
+        processor: seconds of processor time of all steps but landing; the online store's own are not in it.
     """
 
     history: str
@@ -63,6 +65,7 @@ class Run:
     events: int
     new: int
     seconds: dict[str, float]
+    processor: float
 
     @property
     def total(self) -> float:
@@ -77,18 +80,25 @@ def refreshes(line: Line, history: str, new: int, rounds: int) -> Iterator[Run]:
         new: events of each turn.
     """
     now_ms = END_OF_DATA_MS
-    line.refresh(now_ms)
+    used = _refresh(line, now_ms)
     events = count(line.connection, "SELECT count(*) FROM events")
-    yield Run(history, WHOLE, events, events, line.seconds)
+    yield Run(history, WHOLE, events, events, line.seconds, used)
     for number in range(rounds):
         line.seconds = {}
         with line.timed("land"):
             land_more(_delta(line, number, new, now_ms), line.project, line.home, line.registry, now_ms)
-        line.refresh(now_ms)
-        yield Run(history, DELTA, events + number * new, new, line.seconds)
+        used = _refresh(line, now_ms)
+        yield Run(history, DELTA, events + number * new, new, line.seconds, used)
         line.seconds = {}
-        line.refresh(now_ms)
-        yield Run(history, IDLE, events + (number + 1) * new, 0, line.seconds)
+        used = _refresh(line, now_ms)
+        yield Run(history, IDLE, events + (number + 1) * new, 0, line.seconds, used)
+
+
+def _refresh(line: Line, now_ms: int) -> float:
+    """A refresh; the processor time that it took, in seconds."""
+    begin = time.process_time()
+    line.refresh(now_ms)
+    return time.process_time() - begin
 
 
 def _delta(line: Line, number: int, new: int, now_ms: int) -> pl.DataFrame:
@@ -123,15 +133,23 @@ def steps_rows(runs: Sequence[Run], history: str) -> list[list[str]]:
 
 
 def growth_rows(runs: Sequence[Run], years: Sequence[int]) -> list[list[str]]:
-    """A line a history: seconds of the refresh with new events, least and most, and its growth since the shortest."""
-    found, first = [], None
+    """A line a history: seconds of the refresh with new events, least and most, and its growth since the shortest.
+
+    Then the same of processor time, with new events and without.
+    """
+    found: list[list[str]] = []
+    first, first_used = 0.0, 0.0
     for name in (_years(each) for each in years):
         totals = [run.total for run in runs if (run.history, run.case) == (name, DELTA)]
         events = next(run.events for run in runs if run.history == name)
-        first = first or median(totals)
+        used = [
+            median(run.processor for run in runs if (run.history, run.case) == (name, case)) for case in (DELTA, IDLE)
+        ]
+        first, first_used = first or median(totals), first_used or used[0]
         idle, whole = (_median_total(runs, name, case) for case in (IDLE, WHOLE))
         times = [f"{each:.2f}" for each in (median(totals), min(totals), max(totals), idle, whole)]
         found.append([name, f"{events:,}", *times, f"{median(totals) / first - 1:+.0%}"])
+        found[-1] += [*(f"{each:.2f}" for each in used), f"{used[0] / first_used - 1:+.0%}"]
     return found
 
 
@@ -173,7 +191,7 @@ def main() -> None:
         runs += measure_years(bench, options.rounds, years)
         console.print(f"{_years(years)}, {runs[-1].events:,} events", highlight=False)
         console.print(figures_table(titles, steps_rows(runs, _years(years))))
-    columns = ("history", "events", DELTA, "min", "max", IDLE, WHOLE, "growth")
+    columns = ("history", "events", DELTA, "min", "max", IDLE, WHOLE, "growth", "CPU +1 %", "CPU idle", "growth")
     console.print(figures_table(columns, growth_rows(runs, options.years)))
     console.print(load_line(), highlight=False)
     console.print(f"raw timings: {keep(bench, 'refresh', {}, runs)}", soft_wrap=True, highlight=False)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import redis
@@ -57,7 +58,7 @@ class Line:
         connection, checked, lake = self.connection, self.checked, self.home.lake
         with self.timed("begin"):
             refresh = begin_refresh(connection, self.registry, self.project, lake, checked, 1, now_ms)
-            files = self.registry.files(PROJECT, refresh.cut)
+            files = partial(self.registry.files, PROJECT, refresh.cut)
             records = self.registry.identity_records(PROJECT)
         with self.timed("sources, identities"):
             update_sources(connection, refresh, files, lake)

@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 ValueType = Literal["number", "string", "boolean", "timestamp", "list"]
+FieldType = Literal["string", "number", "boolean", "timestamp", "object", "list"]
+PipelineCategory = Literal["behavioral", "transaction", "context", "marketing", "trust", "realtime"]
+PipelineStatus = Literal["active", "inactive", "configuring"]
 Aggregation = Literal["COUNT", "SUM", "AVG", "MIN", "MAX", "COUNT_DISTINCT", "LAST", "FIRST"]
 
 
@@ -17,6 +20,52 @@ class EventSchema:
     name: str
     properties: Mapping[str, ValueType] = field(default_factory=dict)
     description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineField:
+    """A property of a pipeline's event.
+
+    Attributes:
+        name: its path, nested as `cart.total`.
+        required: an event without it, or with null there, is refused.
+    """
+
+    name: str
+    type: FieldType
+    required: bool = False
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineEvent:
+    """An event that a pipeline takes.
+
+    Attributes:
+        enabled: a disabled event stays declared, and is refused when it comes.
+    """
+
+    name: str
+    fields: tuple[PipelineField, ...] = ()
+    description: str = ""
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A way in for events, each checked against its schema; the events are declared for expressions as well.
+
+    Attributes:
+        key: names the route.
+        status: only an active pipeline takes events.
+    """
+
+    key: str
+    events: tuple[PipelineEvent, ...] = ()
+    name: str = ""
+    description: str = ""
+    category: PipelineCategory = "behavioral"
+    status: PipelineStatus = "active"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +167,7 @@ class Catalog:
     exports: tuple[Export, ...] = ()
     timezone: str = "UTC"
     features: tuple[Feature, ...] = ()
+    pipelines: tuple[Pipeline, ...] = ()
 
     def to_document(self) -> dict[str, Any]:
         """The catalog as plain JSON values; `from_document` reads it back without loss."""
@@ -125,7 +175,7 @@ class Catalog:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "Catalog":
-        """The catalog that `to_document` wrote, also before there were time zones and features."""
+        """The catalog that `to_document` wrote, also before there were time zones, features and pipelines."""
         return cls(
             events=tuple(EventSchema(**event) for event in document["events"]),
             attributes=dict(document["attributes"]),
@@ -137,6 +187,7 @@ class Catalog:
             features=tuple(
                 Feature(**{**feature, "windows": tuple(feature["windows"])}) for feature in document.get("features", ())
             ),
+            pipelines=tuple(_pipeline(pipeline) for pipeline in document.get("pipelines", ())),
         )
 
     def digest(self) -> str:
@@ -152,3 +203,11 @@ def _flag(document: Mapping[str, Any]) -> Flag:
             "variants": tuple(Variant(**variant) for variant in document["variants"]),
         }
     )
+
+
+def _pipeline(document: Mapping[str, Any]) -> Pipeline:
+    events = (
+        PipelineEvent(**{**event, "fields": tuple(PipelineField(**field) for field in event["fields"])})
+        for event in document["events"]
+    )
+    return Pipeline(**{**document, "events": tuple(events)})

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from typing_extensions import TypeIs
@@ -13,13 +14,14 @@ from dsl.clock import Zone
 from dsl.columns import column_names
 from dsl.diagnostics import DefinitionError, Diagnostic
 from dsl.features import expand_catalog
-from dsl.functions import RANK, REFERENCES
+from dsl.functions import RANK
 from dsl.infer import Definition, Inference, Names, Place
 from dsl.nearest import nearest
 from dsl.numbers import MICROS, write_number
 from dsl.observed import Observed
 from dsl.parser import parse
 from dsl.printer import print_tree
+from dsl.schemas import DeclaredEvent, Sources, declared_events, schema_mistakes
 from dsl.source import Source, Span
 from dsl.state import Value
 from dsl.tags import untag
@@ -27,6 +29,7 @@ from dsl.typed_text import text_of
 from dsl.types import Type
 from dsl.unsolved import flows, unsolved
 from dsl.walk import depth as depth_of
+from dsl.walk import referred
 
 MAX_AGGREGATES = 2_000
 """Base aggregates of one catalog: beyond it one statement is no longer reasonable."""
@@ -36,8 +39,6 @@ MAX_DEPTH = 200
 
 _TAKEN_KEYS = {"profile_id", *SEEN_AGES}
 """Keys that would hide a column of the tables or a word of the language."""
-
-Sources = Mapping[tuple[str, ...], Source]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,10 @@ class CheckedFlag:
     ranked: bool = False
 
 
+# A zone remembers what it was asked.
+_zone = lru_cache(maxsize=100)(Zone)
+
+
 @dataclass(frozen=True, slots=True)
 class CheckedCatalog:
     """A catalog that passed every check.
@@ -136,6 +141,7 @@ class CheckedCatalog:
         ranks: every `percent_rank`, by its canonical text.
         warnings: what may be a mistake, in the order of the definitions.
         property_columns: typed columns of properties and of contexts that the aggregates read: `n_amount`, `cs_ip`.
+        events: every declared event by name, of `events` and of pipelines.
     """
 
     catalog: Catalog
@@ -146,11 +152,12 @@ class CheckedCatalog:
     property_columns: tuple[str, ...]
     ranks: Mapping[str, RankUse] = field(default_factory=dict)
     warnings: tuple[Diagnostic, ...] = ()
+    events: Mapping[str, DeclaredEvent] = field(default_factory=dict)
 
     @property
     def zone(self) -> Zone:
         """The project's zone, in which dates are read."""
-        return Zone(self.catalog.timezone)
+        return _zone(self.catalog.timezone)
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -164,7 +171,7 @@ def check_catalog(catalog: Catalog, sources: Sources | None = None, observed: Ob
     Args:
         observed: what events have held so far; names that are not in it are warned of.
         sources: where each expression stands in its file, by `("trait", key)`, `("segment", key)` or
-            `("flag", key, "0")`; an expression without one is shown by itself.
+            `("flag", key, "0")`, and each declared type; what has none is shown by itself.
 
     Raises:
         DefinitionError: everything that is wrong anywhere in the catalog.
@@ -180,10 +187,11 @@ def check_expression(text: str, checked: CheckedCatalog, place: Place = "value")
     """
     source = Source(text)
     tree = parse(source)
-    inference = Inference(source, _names(checked.catalog, _definitions(checked.catalog, checked.values)), place)
+    names = _names(checked.catalog, checked.events, _definitions(checked.catalog, checked.values))
+    inference = Inference(source, names, place)
     node = inference.infer(tree.root)
     inference.settled(node)
-    references = tuple(dict.fromkeys(name for name in _referred(tree.root) if name in checked.values))
+    references = tuple(dict.fromkeys(name for name in referred(tree.root) if name in checked.values))
     depth = _depth(tree, references, checked.values)
     if depth > MAX_DEPTH:
         inference.found.append(_too_deep("the expression", source))
@@ -222,8 +230,11 @@ class _CatalogCheck:
     trees: dict[str, tuple[Trait | Segment, Source, syntax.Tree]] = field(default_factory=dict)
     values: dict[str, CheckedValue] = field(default_factory=dict)
     definitions: dict[str, Definition] = field(default_factory=dict)
+    events: dict[str, DeclaredEvent] = field(default_factory=dict)
 
     def run(self) -> CheckedCatalog:
+        self.events.update(declared_events(self.catalog))
+        self.found.extend(schema_mistakes(self.catalog, self.sources))
         self._parse_all()
         # Definitions that failed are still names: one mistake must not be reported again at each use.
         self.definitions.update(_definitions(self.catalog, {}))
@@ -253,6 +264,7 @@ class _CatalogCheck:
             properties,
             rank_uses(nodes),
             tuple(self.found),
+            self.events,
         )
 
     def _warn_of_minutes(self, flags: Mapping[str, CheckedFlag]) -> None:
@@ -303,7 +315,7 @@ class _CatalogCheck:
             stack: list[tuple[str, Iterator[str]]] = []
             if start not in done:
                 done[start] = False
-                stack.append((start, _referred(self.trees[start][2].root)))
+                stack.append((start, referred(self.trees[start][2].root)))
             while stack:
                 key, pending = stack[-1]
                 target = next((name for name in pending if name in self.trees and not done.get(name, False)), None)
@@ -316,7 +328,7 @@ class _CatalogCheck:
                     self._report_cycle([*path[path.index(target) :], target])
                 else:
                     done[target] = False
-                    stack.append((target, _referred(self.trees[target][2].root)))
+                    stack.append((target, referred(self.trees[target][2].root)))
         return order
 
     def _report_cycle(self, path: list[str]) -> None:
@@ -330,7 +342,7 @@ class _CatalogCheck:
 
     def _check_value(self, key: str) -> None:
         definition, source, tree = self.trees[key]
-        names = _names(self.catalog, self.definitions, self.observed)
+        names = _names(self.catalog, self.events, self.definitions, self.observed)
         inference = Inference(source, names, "value", None, self.found)
         node = inference.infer(tree.root)
         kind: Literal["trait", "segment"] = "trait" if isinstance(definition, Trait) else "segment"
@@ -339,7 +351,7 @@ class _CatalogCheck:
         elif kind == "segment":
             node = inference.expect(node, "boolean", f"segment `{key}`")
         inference.settled(node)
-        references = tuple(dict.fromkeys(name for name in _referred(tree.root) if name in self.trees))
+        references = tuple(dict.fromkeys(name for name in referred(tree.root) if name in self.trees))
         depth = _depth(tree, references, self.values)
         if depth > MAX_DEPTH:
             self.found.append(_too_deep(f"{kind} `{key}`", source))
@@ -355,11 +367,11 @@ class _CatalogCheck:
             except DefinitionError as error:
                 self.found.extend(error.diagnostics)
                 continue
-            names = _names(self.catalog, self.definitions, self.observed)
+            names = _names(self.catalog, self.events, self.definitions, self.observed)
             inference = Inference(source, names, "flag", None, self.found)
             node = inference.truth(tree.root, f"a rule of flag `{flag.key}`")
             inference.settled(node)
-            if _depth(tree, _referred(tree.root), self.values) > MAX_DEPTH:
+            if _depth(tree, referred(tree.root), self.values) > MAX_DEPTH:
                 self.found.append(_too_deep(f"a rule of flag `{flag.key}`", source))
             rules.append(CheckedRule(node, print_tree(tree), rule.variant))
         known = [variant.key for variant in flag.variants]
@@ -415,8 +427,12 @@ def _definitions(catalog: Catalog, values: Mapping[str, CheckedValue]) -> dict[s
     return found
 
 
-def _names(catalog: Catalog, definitions: Mapping[str, Definition], observed: Observed | None = None) -> Names:
-    events = {event.name: event for event in catalog.events}
+def _names(
+    catalog: Catalog,
+    events: Mapping[str, DeclaredEvent],
+    definitions: Mapping[str, Definition],
+    observed: Observed | None = None,
+) -> Names:
     return Names(events, catalog.attributes, definitions, Zone(catalog.timezone), observed)
 
 
@@ -428,27 +444,6 @@ def _too_deep(what: str, source: Source) -> Diagnostic:
     message = f"{what} nests deeper than {MAX_DEPTH} levels together with the definitions that it builds on"
     advice = ("let it build on fewer definitions, one behind the other",)
     return Diagnostic("too-deep", message, Span(0, len(source.text)), source, help=advice)
-
-
-def _referred(node: syntax.Node) -> Iterator[str]:
-    """Every name in `node` that could be a definition, in the order of the text."""
-    match node:
-        case syntax.Name(name=name):
-            yield name
-        case syntax.ListOf(items=nodes):
-            for item in nodes:
-                yield from _referred(item)
-        case syntax.Call(function=function, arguments=nodes):
-            first = nodes[0] if nodes else None
-            if function in REFERENCES and isinstance(first, syntax.String):
-                yield first.value
-            for argument in nodes:
-                yield from _referred(argument)
-        case syntax.Unary(operand=operand):
-            yield from _referred(operand)
-        case syntax.Binary(left=left, right=right):
-            yield from _referred(left)
-            yield from _referred(right)
 
 
 def aggregate_uses(nodes: list[typed.Node], known: Mapping[str, AggregateUse] | None = None) -> dict[str, AggregateUse]:

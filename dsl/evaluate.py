@@ -228,7 +228,8 @@ def raw_value(node: typed.Field, values: Mapping[str, object]) -> object:
     """What a document holds at the path of `node`, of any type; None is missing."""
     found: object = values
     for step in node.steps:
-        found = found.get(step) if isinstance(found, Mapping) else None
+        # Asking for the class of a mapping takes longer than all the rest.
+        found = found.get(step) if isinstance(found, (dict, Mapping)) else None
     return found
 
 

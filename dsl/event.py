@@ -2,9 +2,35 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 Kind = Literal["track", "page", "screen", "identify", "alias", "group", "system"]
+
+
+class Happened(Protocol):
+    """What aggregates and filters look at in an event."""
+
+    @property
+    def event_id(self) -> str:
+        """As in `Event`, and so all others."""
+
+    @property
+    def kind(self) -> Kind: ...  # noqa: D102
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def ts_ms(self) -> int: ...  # noqa: D102
+
+    @property
+    def local_day(self) -> int: ...  # noqa: D102
+
+    @property
+    def properties(self) -> Mapping[str, object]: ...  # noqa: D102
+
+    @property
+    def context(self) -> Mapping[str, object]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,9 @@ JSON: `id`, `kind`, `name`, `ts` and `received` (epoch milliseconds), `day` (its
 Its `seq` and its source stand beside it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 
@@ -42,8 +44,45 @@ class _Record(msgspec.Struct):
     context: str
 
 
+_NAMES: Final = {"event_id": "id", "ts_ms": "ts", "local_day": "day", "sent": "properties", "around": "context"}
+
+
+class FreshEvent(msgspec.Struct, rename=_NAMES):
+    """An event as aggregates see it (`dsl.event.Happened`), read no further than it is asked for.
+
+    Attributes:
+        sent: text of its properties; `around` that of its context.
+    """
+
+    event_id: str
+    kind: Kind
+    name: str
+    ts_ms: int
+    local_day: int
+    sent: str
+    around: str
+    _properties: Mapping[str, object] | None = None
+    _context: Mapping[str, object] | None = None
+
+    @property
+    def properties(self) -> Mapping[str, object]:
+        """As in `Event`."""
+        if self._properties is None:
+            self._properties = _values(self.sent)
+        return self._properties
+
+    @property
+    def context(self) -> Mapping[str, object]:
+        """As in `Event`."""
+        if self._context is None:
+            self._context = _values(self.around)
+        return self._context
+
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Record)
+read_fresh: Final = msgspec.json.Decoder(FreshEvent).decode
+"""`read_event` without what stands beside the record: the many events of one decision are read in C."""
 
 
 def write_record(event: EventRecord) -> str:
@@ -78,3 +117,37 @@ def read_event(text: str | bytes, seq: int, source_id: str) -> Event:
 def _values(text: str) -> dict[str, object]:
     values = read_json(text) if text != "{}" else {}
     return values if isinstance(values, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordColumns:
+    """Many events, a list for each thing that is known of them: what `EventRecord` has one of."""
+
+    event_id: list[str] = field(default_factory=list)
+    kind: list[Kind] = field(default_factory=list)
+    name: list[str] = field(default_factory=list)
+    ts_ms: list[int] = field(default_factory=list)
+    received_at_ms: list[int] = field(default_factory=list)
+    local_day: list[int] = field(default_factory=list)
+    properties: list[str] = field(default_factory=list)
+    context: list[str] = field(default_factory=list)
+
+    def read(self, array: bytes) -> int:
+        """Add the events of a JSON array of records; how many.
+
+        Raises:
+            ValueError: it is no such array; nothing was added.
+        """
+        found = _array_decoder.decode(array)
+        self.event_id.extend([each.id for each in found])
+        self.kind.extend([each.kind for each in found])
+        self.name.extend([each.name for each in found])
+        self.ts_ms.extend([each.ts for each in found])
+        self.received_at_ms.extend([each.received for each in found])
+        self.local_day.extend([each.day for each in found])
+        self.properties.extend([each.properties for each in found])
+        self.context.extend([each.context for each in found])
+        return len(found)
+
+
+_array_decoder = msgspec.json.Decoder(list[_Record])

@@ -6,10 +6,12 @@ commutative and associative, never changes its inputs, and gives the same state 
 `merge(state(a), state(b)) == state(a + b)`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, Final, Literal
+from operator import itemgetter
+from typing import Any, Final, Literal, NamedTuple
 
 from dsl.hyperloglog import Registers, estimate, of_hashes, union
 from dsl.numbers import MICROS, bounded, divide_half_away
@@ -25,8 +27,7 @@ _MINUTE_MS = 60_000
 FamilyName = Literal["moments", "numbers", "instants", "ends", "days", "values", "histogram"]
 
 
-@dataclass(frozen=True, slots=True)
-class Occurrence:
+class Occurrence(NamedTuple):
     """What an aggregate sees of one event: `value` is that of its property, None where that is absent."""
 
     ts_ms: int
@@ -59,12 +60,14 @@ class Family:
     Attributes:
         identity: the state of no events.
         of: the state of one event; None for an event that does not count (its property is absent).
+        together: the state of some events at once; what merging the state of each of them gives.
         merge: the state of both.
         encode: the state as integers, texts, Booleans, bytes and lists of them; `decode` gives it back.
     """
 
     identity: Any
     of: Callable[[Occurrence], Any]
+    together: Callable[[Sequence[Occurrence]], Any]
     merge: Callable[[Any, Any], Any]
     encode: Callable[[Any], Any]
     decode: Callable[[Any], Any]
@@ -106,6 +109,11 @@ Moments = tuple[int, int, int] | None
 """Number of events, first and last instant in epoch milliseconds; None before the first event."""
 
 
+def _moments(occurrences: Sequence[Occurrence]) -> Moments:
+    instants = [occurrence.ts_ms for occurrence in occurrences]
+    return (len(instants), min(instants), max(instants)) if instants else None
+
+
 def _moments_union(left: Moments, right: Moments) -> Moments:
     if left is None or right is None:
         return left or right
@@ -145,6 +153,15 @@ def _numbers(occurrence: Occurrence) -> Numbers:
     return None if number is None else (1, number, number, number)
 
 
+def _all_numbers(occurrences: Sequence[Occurrence]) -> Numbers:
+    numbers = _known_numbers(occurrences)
+    return (len(numbers), sum(numbers), min(numbers), max(numbers)) if numbers else None
+
+
+def _known_numbers(occurrences: Sequence[Occurrence]) -> list[int]:
+    return [number for occurrence in occurrences if (number := _number(occurrence)) is not None]
+
+
 def _numbers_union(left: Numbers, right: Numbers) -> Numbers:
     if left is None or right is None:
         return left or right
@@ -158,6 +175,11 @@ def _average(state: Numbers, _ask: Ask) -> Value:
 def _instants(occurrence: Occurrence) -> Instants:
     instant = _number(occurrence)
     return None if instant is None else (instant, instant)
+
+
+def _all_instants(occurrences: Sequence[Occurrence]) -> Instants:
+    instants = _known_numbers(occurrences)
+    return (min(instants), max(instants)) if instants else None
 
 
 def _instants_union(left: Instants, right: Instants) -> Instants:
@@ -186,6 +208,11 @@ def _ends(occurrence: Occurrence) -> Ends:
         return None
     dated = (occurrence.ts_ms, occurrence.event_id, occurrence.value)
     return dated, dated
+
+
+def _all_ends(occurrences: Sequence[Occurrence]) -> Ends:
+    dated: list[Dated] = [(o.ts_ms, o.event_id, o.value) for o in occurrences if o.value is not None]
+    return (min(dated, key=itemgetter(0, 1)), max(dated, key=itemgetter(0, 1))) if dated else None
 
 
 def _ends_union(left: Ends, right: Ends) -> Ends:
@@ -243,6 +270,10 @@ def _values(occurrence: Occurrence) -> Values | None:
     return Values({tag(occurrence.value): 1}) if is_scalar(occurrence.value) else None
 
 
+def _all_values(occurrences: Sequence[Occurrence]) -> Values:
+    return values_of(Counter(tag(o.value) for o in occurrences if is_scalar(o.value)))
+
+
 def values_of(counts: Mapping[str, int]) -> Values:
     """The state of all tagged values with their exact counts, however many there are."""
     if len(counts) <= EXACT:
@@ -297,6 +328,10 @@ def _histogram(occurrence: Occurrence) -> Histogram | None:
     return None if number is None else Histogram({number: 1})
 
 
+def _all_numbers_counted(occurrences: Sequence[Occurrence]) -> Histogram:
+    return histogram_of(Counter(_known_numbers(occurrences)))
+
+
 def histogram_of(counts: Mapping[int, int]) -> Histogram:
     """The state of all numbers with their exact counts, however many there are."""
     return Histogram(counts) if len(counts) <= EXACT else _histogram_union(Histogram(counts), Histogram({}))
@@ -336,20 +371,29 @@ def _wide(number: int) -> int | str:
 
 
 FAMILIES: Final[dict[FamilyName, Family]] = {
-    "moments": Family(None, lambda o: (1, o.ts_ms, o.ts_ms), _moments_union, lambda state: state, _as_tuple),
+    "moments": Family(None, lambda o: (1, o.ts_ms, o.ts_ms), _moments, _moments_union, lambda state: state, _as_tuple),
     "numbers": Family(
         None,
         _numbers,
+        _all_numbers,
         _numbers_union,
         lambda state: state and (state[0], _wide(state[1]), *state[2:]),
         lambda encoded: encoded and (encoded[0], int(encoded[1]), *encoded[2:]),
     ),
-    "instants": Family(None, _instants, _instants_union, lambda state: state, _as_tuple),
-    "ends": Family(None, _ends, _ends_union, lambda state: state, _decoded_ends),
-    "days": Family(frozenset(), lambda o: frozenset((o.local_day,)), frozenset.union, sorted, frozenset),
+    "instants": Family(None, _instants, _all_instants, _instants_union, lambda state: state, _as_tuple),
+    "ends": Family(None, _ends, _all_ends, _ends_union, lambda state: state, _decoded_ends),
+    "days": Family(
+        frozenset(),
+        lambda o: frozenset((o.local_day,)),
+        lambda occurrences: frozenset(o.local_day for o in occurrences),
+        frozenset.union,
+        sorted,
+        frozenset,
+    ),
     "values": Family(
         Values({}),
         _values,
+        _all_values,
         _values_union,
         lambda state: (dict(sorted(state.counts.items())), state.registers),
         lambda encoded: Values(*encoded),
@@ -357,6 +401,7 @@ FAMILIES: Final[dict[FamilyName, Family]] = {
     "histogram": Family(
         Histogram({}),
         _histogram,
+        _all_numbers_counted,
         _histogram_union,
         lambda state: (sorted(state.counts.items()), state.bucketed),
         lambda encoded: Histogram(dict(map(tuple, encoded[0])), encoded[1]),

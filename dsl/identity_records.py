@@ -27,11 +27,14 @@ class IdentitySettings:
     Attributes:
         max_user_ids_per_profile: 0 is no limit.
         blocked_values: of this project, beyond `dsl.identifiers.BLOCKED_VALUES`; of any kind, in any case.
+        email_from_traits: whether `traits.email` of an identify counts as the e-mail when none is given beside it;
+            looked at when an event comes in.
     """
 
     max_user_ids_per_profile: int = 1
     max_identifiers_per_profile: int = 100
     blocked_values: frozenset[str] = frozenset()
+    email_from_traits: bool = True
 
     @cached_property
     def blocked(self) -> frozenset[str]:

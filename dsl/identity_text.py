@@ -21,13 +21,16 @@ def pack_settings(settings: IdentitySettings) -> str:
             "max_identifiers_per_profile": settings.max_identifiers_per_profile,
             "blocked_values": sorted(settings.blocked_values),
             "blocked": sorted(settings.blocked),
+            "email_from_traits": settings.email_from_traits,
         }
     ).decode()
 
 
 def unpack_settings(packed: str) -> IdentitySettings:
-    """The settings that `pack_settings` wrote.
+    """The settings that `pack_settings` wrote; what an older text does not say has its default.
 
+    >>> unpack_settings('{"max_user_ids_per_profile": 2}') == IdentitySettings(max_user_ids_per_profile=2)
+    True
     >>> unpack_settings(pack_settings(IdentitySettings(blocked_values=frozenset({"kiosk"})))).blocks("anon:KIOSK")
     True
     """

@@ -6,7 +6,6 @@ from typing import Literal, cast
 
 from dsl import syntax, typed
 from dsl.aggregates import SEEN_AGES
-from dsl.catalog import EventSchema
 from dsl.clock import UTC_ZONE, Zone, parse_instant
 from dsl.diagnostics import Code, Diagnostic
 from dsl.functions import FUNCTIONS, RANK, REFERENCES, TAKES_ANY, Function
@@ -17,6 +16,7 @@ from dsl.numbers import MICROS
 from dsl.observed import Observed
 from dsl.patterns import PatternError, check_pattern
 from dsl.printer import print_node
+from dsl.schemas import DeclaredEvent
 from dsl.source import Source, Span
 from dsl.typed_text import field_syntax
 from dsl.types import ARTICLE, Type
@@ -44,7 +44,7 @@ class Names:
     declared, any name is accepted.
     """
 
-    events: Mapping[str, EventSchema]
+    events: Mapping[str, DeclaredEvent]
     attributes: Mapping[str, Type]
     definitions: Mapping[str, Definition]
     zone: Zone = UTC_ZONE
@@ -63,7 +63,7 @@ class Inference:
     source: Source
     names: Names
     place: Place = "value"
-    event: EventSchema | None = None
+    event: DeclaredEvent | None = None
     found: list[Diagnostic] = field(default_factory=list)
     event_name: str | None = None
 
@@ -168,22 +168,21 @@ class Inference:
         return result
 
     def _property(self, steps: tuple[str, ...], spans: tuple[Span, ...], span: Span) -> typed.Node:
-        declared = self.event.properties if self.event else {}
         name = ".".join(steps)
-        if declared and name not in declared:
-            event = self.event.name if self.event else ""
+        declared = self.event.type_of(name) if self.event else "unknown"
+        if self.event and declared is None:
             return self.error(
                 "unknown-name",
-                f"event `{event}` has no property `{name}`",
+                f"event `{self.event.name}` has no property `{name}`",
                 spans[0].join(spans[-1]),
                 "not declared",
-                nearest_help(name, declared, "property", type_of=declared.get),
+                nearest_help(name, self.event.types, "property", type_of=self.event.types.get),
             )
-        result = typed.Field("property", steps, declared.get(name, "unknown"), span)
+        result = typed.Field("property", steps, declared or "unknown", span)
         warn_unseen(self, result, spans[0].join(spans[-1]))
         return result
 
-    def inside(self, schema: EventSchema | None, event: str | None) -> "Inference":
+    def inside(self, schema: DeclaredEvent | None, event: str | None) -> "Inference":
         """The same expression, inside a filter or the parentheses of an aggregate over events of that name."""
         return Inference(self.source, self.names, "filter", schema, self.found, event)
 

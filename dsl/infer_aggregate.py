@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 from dsl import syntax, typed
 from dsl.aggregates import AGES, AGGREGATES, AggregateFunction
-from dsl.catalog import EventSchema
 from dsl.habits import window_help
 from dsl.nearest import nearest_help
 from dsl.numbers import MICROS
 from dsl.printer import print_node
+from dsl.schemas import DeclaredEvent
 from dsl.types import Type
 from dsl.unseen import warn_otherwise, warn_unseen_event
 from dsl.windows import Window, read_window
@@ -55,7 +55,7 @@ def infer_aggregate(inference: "Inference", node: syntax.Aggregate) -> typed.Nod
     return typed.Age(value, age.unit_ms, print_node(node), node.span) if age else value
 
 
-def _event_schema(inference: "Inference", node: syntax.Aggregate) -> EventSchema | None:
+def _event_schema(inference: "Inference", node: syntax.Aggregate) -> DeclaredEvent | None:
     if node.event is None:
         return None
     known = inference.names.events
@@ -67,7 +67,7 @@ def _event_schema(inference: "Inference", node: syntax.Aggregate) -> EventSchema
     return known.get(node.event)
 
 
-def _filter(inference: "Inference", node: syntax.Aggregate, schema: EventSchema | None) -> typed.Node | None:
+def _filter(inference: "Inference", node: syntax.Aggregate, schema: DeclaredEvent | None) -> typed.Node | None:
     if node.filter is None:
         return None
     inner = inference.inside(schema, node.event)
@@ -98,7 +98,7 @@ def _window(inference: "Inference", node: syntax.Aggregate, function: AggregateF
 
 
 def _argument(
-    inference: "Inference", node: syntax.Aggregate, function: AggregateFunction, schema: EventSchema | None
+    inference: "Inference", node: syntax.Aggregate, function: AggregateFunction, schema: DeclaredEvent | None
 ) -> typed.Field | None:
     given = node.arguments or ()
     wanted = 0 if not function.argument else 2 if function.quantile else 1
@@ -124,8 +124,7 @@ def _argument(
     settled = value if fits else inner.expect(value, _wanted(function.argument), f"`{function.name}`")
     if not isinstance(settled, typed.Field):
         return None
-    if settled.type != "unknown":
-        warn_otherwise(inner, settled)
+    warn_otherwise(inner, settled)
     return settled
 
 

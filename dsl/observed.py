@@ -23,6 +23,27 @@ class Sighting(NamedTuple):
     type: str
 
 
+class Seen(NamedTuple):
+    """How often and when something was seen, in events that have landed.
+
+    Attributes:
+        times: events.
+        first_ms: smallest `ts` of them, epoch milliseconds; `last_ms` the largest.
+    """
+
+    times: int
+    first_ms: int
+    last_ms: int
+
+    def __or__(self, other: "Seen") -> "Seen":
+        """Both together.
+
+        >>> Seen(1, 5, 5) | Seen(2, 3, 4)
+        Seen(times=3, first_ms=3, last_ms=5)
+        """
+        return Seen(self.times + other.times, min(self.first_ms, other.first_ms), max(self.last_ms, other.last_ms))
+
+
 @dataclass(frozen=True, slots=True)
 class Observed:
     """Everything that was seen.

@@ -7,7 +7,7 @@ from dsl.aggregates import AGGREGATES
 from dsl.check import CheckedCatalog, walk
 from dsl.clock import Zone
 from dsl.evaluate import Evaluation, field_value, of_type
-from dsl.event import Event
+from dsl.event import Event, Happened
 from dsl.folds import APPROXIMATE, EXACT, FAMILIES, FOLDS, Ask, Moment, Occurrence, longest_gap_minutes
 from dsl.state import State, Value
 from dsl.tags import is_scalar, tag
@@ -128,7 +128,7 @@ def _selected(aggregate: typed.BaseAggregate, events: list[Event], evaluation: E
     return [event for event in selected if evaluation.of_event(event).truth(condition)]
 
 
-def in_scope(aggregate: typed.BaseAggregate, event: Event) -> bool:
+def in_scope(aggregate: typed.BaseAggregate, event: Happened) -> bool:
     """Whether an event is of the name and kind that an aggregate looks at."""
     match aggregate.scope:
         case "named":

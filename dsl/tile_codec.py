@@ -4,7 +4,13 @@ Numbers lie in columns of fixed width, run after run (a run is a base at one gra
 publication cuts them out of columns of a table, and a window is a slice of them. What has no fixed width, or is too
 large for it, is kept tile by tile.
 
-| family | columns, little-endian |
+| part | bytes, little-endian |
+|---|---|
+| header | format: 32 bits; number of runs of each family: 16 bits; cut, instant of the newest event: 64 |
+| of each family | base, grain, length of each run: 64, 32, 32 bits; then the family's columns, below |
+| the rest | MessagePack of attributes and tiles by themselves; nothing when there are neither |
+
+| family | columns |
 |---|---|
 | moments | hop, count, first instant after the hop's begin, last instant after the first: 32 bits each |
 | numbers | hop, count: 32 bits; total, least, greatest: 64 |
@@ -14,11 +20,12 @@ large for it, is kept tile by tile.
 A hop is written as its number: the first millisecond divided by the grain; of a local date the day's number.
 """
 
+import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise, repeat
 from operator import itemgetter
 from typing import Any, Final, Literal
 
@@ -28,7 +35,7 @@ from dsl.bases import LOCAL_DAY, Base, Bases
 from dsl.folds import FAMILIES, FamilyName
 from dsl.tiles import Hops, HopStates, Tiles, Write
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Bytes of another format are not read."""
 TypeCode = Literal["I", "q", "Q"]
 """Of `array`: 32 bits unsigned, 64 bits signed, 64 bits unsigned."""
@@ -41,19 +48,34 @@ COLUMNS: Final[Mapping[FamilyName, Sequence[TypeCode]]] = {
 """Each family's columns; the other families have none."""
 RUNS: Final[Sequence[TypeCode]] = ("Q", "I", "I")
 """What tells the runs apart: id of the base, grain, number of rows."""
+WIDTH: Final[Mapping[TypeCode, int]] = {"I": 4, "q": 8, "Q": 8}
+"""Bytes of a value."""
 
-Section = Sequence[bytes | memoryview]
-"""The three columns of `RUNS`, then the family's own."""
 Loose = tuple[int, int, int, Any]
 """A tile by itself: id of the base, grain, number of the hop, encoded state."""
 
+_HEADER: Final = struct.Struct("<I4Hqq")
+_NEVER: Final = -(2**63)
+"""Written for no event at all."""
+_CODES: Final = {family: (*RUNS, *codes) for family, codes in COLUMNS.items()}
 
-class _Packed(msgspec.Struct, array_like=True):
-    format: int
-    cut: int
-    last_ms: int | None
+
+@dataclass(frozen=True, slots=True)
+class Sections:
+    """Runs and rows of one family, of sources one after another.
+
+    Attributes:
+        runs: how many runs come before each source, and at the end how many there are; `rows` likewise.
+        columns: those of `RUNS`, then the family's own; each the values of all sources.
+    """
+
+    runs: Sequence[int]
+    rows: Sequence[int]
+    columns: Sequence[bytes]
+
+
+class _Rest(msgspec.Struct, array_like=True):
     attributes: dict[str, tuple[int, str, Any]]
-    sections: dict[FamilyName, list[bytes]]
     loose: list[tuple[int, int, int, Any]]
 
 
@@ -61,19 +83,37 @@ class TileFormatError(ValueError):
     """Bytes that were written by another version of this program."""
 
 
-_decoder = msgspec.msgpack.Decoder(_Packed)
+_decoder = msgspec.msgpack.Decoder(_Rest)
 _encoder = msgspec.msgpack.Encoder()
+_FORMAT: Final = FORMAT.to_bytes(4, "little")
+_RUN_BYTES: Final = sum(WIDTH[code] for code in RUNS)
+_NO_REST: Final = _Rest({}, [])
 
 
-def pack_source(
-    cut: int,
-    last_ms: int | None,
-    attributes: Mapping[str, Write],
-    sections: Mapping[FamilyName, Section],
-    loose: Sequence[Loose] = (),
-) -> bytes:
-    """The tiles of a source from columns that are there already."""
-    return _encoder.encode((FORMAT, cut, last_ms, attributes, sections, loose))
+def pack_rest(attributes: Mapping[str, Write], loose: Sequence[Loose]) -> bytes:
+    """What of a source lies in no column."""
+    return _encoder.encode((attributes, loose)) if attributes or loose else b""
+
+
+def pack_sources(
+    cut: int, last_ms: Sequence[int | None], sections: Mapping[FamilyName, Sections], rests: Sequence[bytes]
+) -> list[bytes]:
+    """The tiles of sources, from columns that are there already: no Python object is made of a tile.
+
+    Args:
+        last_ms: instant of the newest event of each source; None before the first.
+        rests: of each source, as `pack_rest` writes it.
+    """
+    nothing = [b""] * len(last_ms)
+    counts: list[Iterable[int]] = []
+    parts: list[Iterable[bytes]] = []
+    for family in COLUMNS:
+        held = sections.get(family)
+        counts.append(repeat(0) if held is None else (end - start for start, end in pairwise(held.runs)))
+        parts += [] if held is None else _cut(family, held)
+    instants = (_NEVER if instant is None else instant for instant in last_ms)
+    headers = map(_HEADER.pack, repeat(FORMAT, len(nothing)), *counts, repeat(cut), instants)
+    return list(map(b"".join, zip(headers, *parts, rests, strict=True)))
 
 
 def pack(tiles: Tiles, bases: Bases) -> bytes:
@@ -86,12 +126,16 @@ def pack(tiles: Tiles, bases: Bases) -> bytes:
             tight, others = _split(base, grain, hops)
             loose += others
             if tight:
-                section = sections.setdefault(base.family, [[] for _ in _codes(base.family)])
+                section = sections.setdefault(base.family, [[] for _ in _CODES[base.family]])
                 columns = zip(*tight, strict=True)
                 for column, values in zip(section, ([base.id], [grain], [len(tight)], *columns), strict=True):
                     column.extend(values)
-    packed = {family: _as_bytes(_codes(family), columns) for family, columns in sections.items()}
-    return pack_source(tiles.cut, tiles.last_ms, tiles.attributes, packed, loose)
+    packed = {
+        family: Sections((0, len(columns[0])), (0, len(columns[-1])), _as_bytes(_CODES[family], columns))
+        for family, columns in sections.items()
+    }
+    (source,) = pack_sources(tiles.cut, [tiles.last_ms], packed, [pack_rest(tiles.attributes, loose)])
+    return source
 
 
 def unpack(packed: bytes, bases: Bases) -> Tiles:
@@ -100,54 +144,58 @@ def unpack(packed: bytes, bases: Bases) -> Tiles:
     Raises:
         TileFormatError: another version wrote it.
     """
-    try:
-        found = _decoder.decode(packed)
-    except msgspec.DecodeError as error:
-        raise TileFormatError("the online store holds tiles of another version: `tinycdp rebuild --online`") from error
-    if found.format != FORMAT:
-        raise TileFormatError(f"the online store holds tiles of format {found.format}: `tinycdp rebuild --online`")
+    if not packed.startswith(_FORMAT):
+        raise TileFormatError("the online store holds tiles of another version: `tinycdp rebuild --online`")
+    _, *counts, cut, last_ms = _HEADER.unpack_from(packed)
     hops: dict[str, dict[int, Hops]] = {}
-    for section in found.sections.items():
-        for base, grain, run in _runs(*section, bases):
-            hops.setdefault(base.key, {})[grain] = run
-    for base, grain, states in _loose(found.loose, bases):
+    start = _HEADER.size
+    for family, runs in zip(COLUMNS, counts, strict=True):
+        if runs:
+            start = _unpack_family(packed, start, family, runs, bases, hops)
+    rest = _decoder.decode(memoryview(packed)[start:]) if start < len(packed) else _NO_REST
+    for base, grain, states in _loose(rest.loose, bases) if rest.loose else ():
         held = hops.setdefault(base.key, {})
         held[grain] = _Both(held[grain], states) if grain in held else states
-    return Tiles(found.cut, hops, found.attributes, found.last_ms)
+    return Tiles(cut, hops, rest.attributes, None if last_ms == _NEVER else last_ms)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PackedHops:
-    """One run: the tiles of a base at one grain, in columns."""
+    """One run: the tiles of a base at one grain, in columns.
+
+    Attributes:
+        section: the columns of all runs of the family.
+        begin: its first row in them; `end` is after its last one.
+    """
 
     family: FamilyName
     unit: int
-    columns: Sequence[memoryview]
+    section: Sequence[memoryview]
+    begin: int
+    end: int
 
-    def since(self, start: int | None) -> Iterator[Any]:
+    def since(self, start: int | None) -> Iterable[Any]:
         """As `dsl.tiles.Hops`: all that it holds from a hop on is one state."""
-        hops, *columns = self.columns
-        first = 0 if start is None else bisect_left(hops, -(-start // self.unit))
-        if first >= len(hops):
-            return
-        parts = [column[first:] for column in columns] if first else columns
+        section, end, unit = self.section, self.end, self.unit
+        hops = section[0]
+        first = self.begin if start is None else bisect_left(hops, -(-start // unit), self.begin, end)
+        if first >= end:
+            return ()
         match self.family:
             case "moments":
-                counts, lows, spans = parts
-                last = hops[-1] * self.unit + lows[-1] + spans[-1]
-                yield sum(counts), hops[first] * self.unit + lows[0], last
+                _, counts, lows, spans = section
+                last = hops[end - 1] * unit + lows[end - 1] + spans[end - 1]
+                return ((sum(counts[first:end]), hops[first] * unit + lows[first], last),)
             case "numbers":
-                counts, totals, least, greatest = parts
-                yield sum(counts), sum(totals), min(least), max(greatest)
+                _, counts, totals, least, greatest = (column[first:end] for column in section)
+                return ((sum(counts), sum(totals), min(least), max(greatest)),)
             case "instants":
-                earliest, latest = parts
-                yield min(earliest), max(latest)
-            case _:
-                yield frozenset(hops[first:])
+                return ((min(section[1][first:end]), max(section[2][first:end])),)
+        return (frozenset(hops[first:end]),)
 
     def items(self) -> Iterator[tuple[int, Any]]:
         """As `dsl.tiles.Hops`."""
-        for hop, *row in zip(*self.columns, strict=True):
+        for hop, *row in zip(*(column[self.begin : self.end] for column in self.section), strict=True):
             start = hop * self.unit
             match self.family:
                 case "moments":
@@ -175,18 +223,32 @@ class _Both:
         yield from self.states.items()
 
 
-def _runs(family: FamilyName, columns: Sequence[bytes], bases: Bases) -> Iterator[tuple[Base, int, PackedHops]]:
-    read = [memoryview(column).cast(code) for code, column in zip(_codes(family), columns, strict=True)]
-    start = 0
-    for id_, grain, rows in zip(*read[:3], strict=True):
-        end = start + rows
-        if (base := bases.by_id.get(id_)) is not None:
-            yield base, grain, PackedHops(family, grain or 1, [column[start:end] for column in read[3:]])
+def _cut(family: FamilyName, held: Sections) -> Iterator[list[bytes]]:
+    """Each column of a family, source by source."""
+    for place, (code, content) in enumerate(zip(_CODES[family], held.columns, strict=True)):
+        width = WIDTH[code]
+        ends = [width * end for end in (held.runs if place < len(RUNS) else held.rows)]
+        yield [content[start:end] for start, end in pairwise(ends)]
+
+
+def _unpack_family(  # one step of `unpack`
+    packed: bytes, start: int, family: FamilyName, runs: int, bases: Bases, hops: dict[str, dict[int, Hops]]
+) -> int:
+    """Puts the runs of a family into `hops`; where the next family begins."""
+    told = struct.unpack_from(f"<{runs}Q{2 * runs}I", packed, start)
+    lengths = told[2 * runs :]
+    start, rows = start + _RUN_BYTES * runs, sum(lengths)
+    content, section = memoryview(packed), []
+    for code in COLUMNS[family]:
+        end = start + WIDTH[code] * rows
+        section.append(content[start:end].cast(code))
         start = end
-
-
-def _codes(family: FamilyName) -> Sequence[TypeCode]:
-    return (*RUNS, *COLUMNS[family])
+    row = 0
+    for id_, grain, length in zip(told[:runs], told[runs : 2 * runs], lengths, strict=True):
+        if (base := bases.by_id.get(id_)) is not None:
+            hops.setdefault(base.key, {})[grain] = PackedHops(family, grain or 1, section, row, row + length)
+        row += length
+    return start
 
 
 def _loose(loose: Iterable[Loose], bases: Bases) -> Iterator[tuple[Base, int, HopStates]]:

@@ -14,8 +14,9 @@ from dsl.bases import LOCAL_DAY, Base, Bases
 from dsl.check import AggregateUse, CheckedCatalog
 from dsl.clock import DAY_MS, Zone
 from dsl.evaluate import Evaluation, field_value, of_type
-from dsl.event import Event
+from dsl.event import Event, Happened
 from dsl.folds import FAMILIES, FOLDS, Ask, Moment, Occurrence, longest_gap_minutes
+from dsl.fresh import FreshEvents
 from dsl.recount import in_scope
 from dsl.state import State, Value
 
@@ -127,12 +128,17 @@ class Folded(Mapping[str, Value]):
     checked: CheckedCatalog
     bases: Bases
     sources: Sequence[Tiles]
-    fresh: Sequence[Event]
+    fresh: Sequence[Happened]
     t_ms: int
     zone: Zone
     kept: Mapping[str, Value] = field(default_factory=dict)
     _values: dict[str, Value] = field(default_factory=dict)
-    _occurrences: dict[str, list[Occurrence]] = field(default_factory=dict)
+    _moment: Moment = field(init=False)
+    _told: FreshEvents = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._told = FreshEvents(self.fresh, self.checked)
+        self._moment = Moment(self.t_ms, self.zone.day(self.t_ms))
 
     def __getitem__(self, key: str) -> Value:
         if key not in self._values:
@@ -151,8 +157,8 @@ class Folded(Mapping[str, Value]):
         if aggregate.function == "longest_gap_minutes":
             return self._longest_gap(aggregate, base)
         family = FAMILIES[base.family]
-        state = family.merged((*self._tiled(aggregate, base), *map(family.of, self._counted(aggregate, base))))
-        ask = Ask(self._moment(), aggregate.window, aggregate.quantile_micros)
+        state = family.merged((*self._tiled(aggregate, base), self._counted(aggregate, base)))
+        ask = Ask(self._moment, aggregate.window, aggregate.quantile_micros)
         value = FOLDS[aggregate.function].finalise(state, ask)
         open_type = aggregate.argument is not None and aggregate.argument.type == "unknown"
         # The first of all values may be of another type than the one that is asked for.
@@ -171,18 +177,11 @@ class Folded(Mapping[str, Value]):
         for tiles in self._hops(base, grain):
             yield from tiles.since(start_ms)
 
-    def _counted(self, aggregate: typed.BaseAggregate, base: Base) -> Iterator[Occurrence]:
-        """Fresh events that an aggregate counts."""
+    def _counted(self, aggregate: typed.BaseAggregate, base: Base) -> Any:
+        """The state of the fresh events that an aggregate counts; None when there are none."""
         cut_off = aggregate.window is not None and AGGREGATES[aggregate.function].window == "duration"
         start_ms = aggregate.window.start_ms(self.t_ms) if cut_off and aggregate.window is not None else None
-        return (o for o in self._fresh(base) if start_ms is None or o.ts_ms >= start_ms)
-
-    def _fresh(self, base: Base) -> list[Occurrence]:
-        if base.key not in self._occurrences:
-            counting = Evaluation(self.checked, State("", 0, 0))
-            found = (_occurrence(event, base, counting) for event in self.fresh)
-            self._occurrences[base.key] = [occurrence for occurrence in found if occurrence is not None]
-        return self._occurrences[base.key]
+        return self._told.state(base, start_ms)
 
     def _longest_gap(self, aggregate: typed.BaseAggregate, base: Base) -> Value:
         window = aggregate.window
@@ -191,7 +190,8 @@ class Folded(Mapping[str, Value]):
         start_ms, merge = window.start_ms(self.t_ms), FAMILIES[base.family].merge
         inside: dict[int, Any] = {}
         before: list[int] = []
-        fresh = [(o.ts_ms // window.hop_ms * window.hop_ms, (1, o.ts_ms, o.ts_ms)) for o in self._fresh(base)]
+        grain, occurrences = window.hop_ms, self._told.occurrences(base)
+        fresh = [(o.ts_ms // grain * grain, (1, o.ts_ms, o.ts_ms)) for o in occurrences]
         tiled = (tile for tiles in self._hops(base, window.hop_ms) for tile in tiles.items())
         for hop, state in (*tiled, *fresh):
             if hop >= start_ms:
@@ -209,9 +209,6 @@ class Folded(Mapping[str, Value]):
             found = source.hops.get(base.key, {}).get(grain_ms)
             if found is not None:
                 yield found
-
-    def _moment(self) -> Moment:
-        return Moment(self.t_ms, self.zone.day(self.t_ms))
 
 
 def _occurrence(event: Event, base: Base, counting: Evaluation) -> Occurrence | None:

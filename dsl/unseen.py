@@ -34,10 +34,14 @@ def warn_unseen(inference: "Inference", field: typed.Field, span: Span) -> None:
 
 
 def warn_otherwise(inference: "Inference", field: typed.Field) -> None:
-    """Warns of an attribute or property that is read as a type that no event has had."""
+    """Warns of an attribute or property that is read as a type that no event has had; refuses to read an object."""
     name = ".".join(field.steps)
+    if field.root == "property" and inference.event is not None and inference.event.types.get(name) == "object":
+        help_lines = (f"name a property of it: `{name}.…`", f"or ask whether it is there: `is_set({name})`")
+        message = f"`{name}` is an object, which has no value of its own"
+        inference.error("wrong-type", message, field.span, "", help_lines)
     types = _seen(inference, field).get(name)
-    if types and field.type not in types:
+    if types and field.type not in (*types, "unknown"):
         message = f"`{name}` is read as {ARTICLE[field.type]}"
         inference.warn("seen-otherwise", message, field.span, f"only seen as {_words(types)}")
 

@@ -1,6 +1,9 @@
 """Walking a syntax tree."""
 
-from dsl.syntax import Aggregate, Binary, Call, ListOf, Node, Unary
+from collections.abc import Iterator
+
+from dsl.functions import REFERENCES
+from dsl.syntax import Aggregate, Binary, Call, ListOf, Name, Node, String, Unary
 
 
 def children(node: Node) -> tuple[Node, ...]:
@@ -27,3 +30,14 @@ def depth(root: Node) -> int:
         deepest = max(deepest, level)
         pending.extend((child, level + 1) for child in children(node))
     return deepest
+
+
+def referred(node: Node) -> Iterator[str]:
+    """Every name in `node` that could be a definition, in the order of the text; in a filter none could."""
+    match node:
+        case Name(name=name):
+            yield name
+        case Call(function=function, arguments=(String(value=key), *_)) if function in REFERENCES:
+            yield key
+    for child in () if isinstance(node, Aggregate) else children(node):
+        yield from referred(child)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
@@ -9,6 +10,7 @@ _HOPS_MS = (86_400_000, 3_600_000, 300_000, 60_000, 1_000)
 _WRITTEN = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
 
 
+@cache
 def hop_ms(width_ms: int) -> int:
     """The grain of a window's old edge: the largest of 1s, 1m, 5m, 1h, 1d with `100 * hop <= width`, else 1s.
 

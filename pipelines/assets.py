@@ -4,6 +4,8 @@
 """
 
 from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
 
 from dagster import (
     AssetExecutionContext,
@@ -35,6 +37,7 @@ from pipelines.workspace import Workspace
 from warehouse.aggregates import build_aggregates
 from warehouse.analytics import publish_analytics
 from warehouse.comments import comment_tables
+from warehouse.compaction import compact, finished_cut
 from warehouse.identities import update_identities
 from warehouse.profiles import update_profiles
 from warehouse.refresh import finish_refresh
@@ -44,6 +47,8 @@ from warehouse.values import align_values, build_values, described
 
 POOL = "warehouse"
 """Steps that open `warehouse.duckdb`: one at a time."""
+COMPACTION = "compaction"
+"""The asset that no refresh materialises."""
 
 
 def all_assets(workspace: Workspace) -> list[AssetsDefinition]:
@@ -60,6 +65,7 @@ def all_assets(workspace: Workspace) -> list[AssetsDefinition]:
         *exports,
         _online_snapshot(workspace),
         _analytics_db(workspace),
+        _compaction(workspace),
     ]
 
 
@@ -84,6 +90,26 @@ def _events(workspace: Workspace) -> AssetsDefinition:
     return events
 
 
+def _compaction(workspace: Workspace) -> AssetsDefinition:
+    @asset(
+        key=_key(workspace, COMPACTION),
+        deps=[_key(workspace, "events")],
+        group_name="base",
+        kinds={"parquet"},
+        pool=POOL,
+    )
+    def compaction() -> MaterializeResult[None]:
+        """The small files of each day as one, sorted; what nobody can read any more is removed."""
+        with workspace.warehouse() as connection:
+            cut = finished_cut(connection)
+        with workspace.registry() as registry:
+            project = registry.project(workspace.settings.project)
+            found = compact(workspace.settings.home, registry, project, cut, project.clock.now_ms())
+        return MaterializeResult(metadata={**asdict(found), "cut": cut})
+
+    return compaction
+
+
 def _identities(workspace: Workspace) -> AssetsDefinition:
     @asset(
         key=_key(workspace, "identities"),
@@ -96,7 +122,7 @@ def _identities(workspace: Workspace) -> AssetsDefinition:
         """What each source has sent last, which profile it belongs to, and since when in the log."""
         with workspace.warehouse() as connection:
             refresh = workspace.current(connection)
-            files, lake = workspace.files(refresh.cut), workspace.settings.home.lake
+            files, lake = partial(workspace.files, refresh.cut), workspace.settings.home.lake
             with workspace.registry() as registry:
                 records = registry.identity_records(workspace.settings.project)
             update_sources(connection, refresh, files, lake)
@@ -114,7 +140,7 @@ def _tiles(workspace: Workspace) -> AssetsDefinition:
         """What every source has done, hop by hop, for each base aggregate: new events are folded into it."""
         with workspace.warehouse() as connection:
             refresh = workspace.current(connection)
-            files, kept = workspace.files(refresh.cut), together(workspace.checked, workspace.before())
+            files, kept = partial(workspace.files, refresh.cut), together(workspace.checked, workspace.before())
             found = update_tiles(connection, kept, refresh, files, workspace.settings.home.lake)
             return MaterializeResult(metadata={**table_metadata(connection, "tiles"), **folding_metadata(found)})
 
@@ -227,7 +253,8 @@ def _online_snapshot(workspace: Workspace) -> AssetsDefinition:
             refresh = workspace.current(connection)
             workspace.publish_project(client)
             snapshot, before = workspace.snapshot(refresh), workspace.before()
-            found = publish(connection, client, project, snapshot, workspace.checked, refresh, before=before)
+            log, checked = partial(workspace.log, client), workspace.checked
+            found = publish(connection, client, project, snapshot, checked, refresh, before=before, log=log)
             return MaterializeResult(metadata={**published_metadata(found), **refresh_metadata(refresh)})
 
     return online_snapshot

@@ -4,7 +4,7 @@ import contextlib
 
 import redis
 
-from serving.online.append import KEEP_MS
+from serving.online.append import RULES, AppendRules
 from serving.online.repair import forget_publications, remember_ids, renumber
 from warehouse.landed import landed_since
 from warehouse.records import Project
@@ -12,7 +12,9 @@ from warehouse.registry import Registry
 from warehouse.settings import Home
 
 
-def forget_online(client: redis.Redis, home: Home, registry: Registry, project: Project) -> int:
+def forget_online(
+    client: redis.Redis, home: Home, registry: Registry, project: Project, rules: AppendRules = RULES
+) -> int:
     """Bring a store that was lost to where its next publication completes it; events that got a new number.
 
     Ids of the last days are remembered, records that the lost counter gave numbers of the lake get new ones, and the
@@ -20,8 +22,8 @@ def forget_online(client: redis.Redis, home: Home, registry: Registry, project: 
     """
     now_ms, landed_seq = project.clock.now_ms(), registry.landed_seq(project.key)
     moved = renumber(client, project.key, landed_seq, now_ms)
-    recent = landed_since(home, registry, project, now_ms - KEEP_MS)
-    remember_ids(client, project.key, recent, now_ms)
+    recent = landed_since(home, registry, project, now_ms - rules.keep_ms)
+    remember_ids(client, project.key, recent, now_ms, rules)
     forget_publications(client, project.key)
     return moved
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import redis
 
@@ -11,13 +12,17 @@ from dsl.check import CheckedCatalog, check_catalog
 from dsl.diagnostics import DefinitionError
 from serving.online.connection import connect as connect_online
 from serving.online.embedded import start
+from serving.online.log import read_log
+from serving.online.pipelines import publish_webhook_secrets
 from serving.online.project import publish_calendar
 from serving.online.reading import current_catalog, current_version
 from serving.online.snapshot import Snapshot
 from serving.online.store import publish_keys
 from serving.worker.landing import LogLanding, land_log
+from warehouse.compaction import groups
 from warehouse.database import Connection, connect
 from warehouse.exceptions import RefreshError
+from warehouse.log_view import WholeLog, open_whole_log
 from warehouse.records import LakeFile
 from warehouse.refresh import Refresh, begin_refresh, current_refresh, open_project
 from warehouse.registry import Registry
@@ -62,7 +67,17 @@ class Workspace:
     def land(self) -> LogLanding:
         """Land what has been appended by now."""
         with self.registry() as registry, self.online() as client:
-            return land_log(client, self.settings.home, registry, registry.project(self.settings.project))
+            project = registry.project(self.settings.project)
+            return land_log(client, self.settings.home, registry, project, self.settings.grace_period_ms)
+
+    @contextmanager
+    def log(self, client: redis.Redis) -> Iterator[WholeLog]:
+        """Everything that the log holds by now."""
+        project = self.settings.project
+        with self.registry() as registry:
+            read = partial(read_log, client, project)
+            with open_whole_log(self.settings.home, registry, project, read) as whole:
+                yield whole
 
     def begin(self, connection: Connection) -> Refresh:
         """A new refresh over everything that has landed.
@@ -99,6 +114,13 @@ class Workspace:
         with self.registry() as registry:
             return registry.files(self.settings.project, cut, after)
 
+    def small_files(self) -> int:
+        """Files of the lake that a compaction would merge, were all of them refreshed."""
+        if not self.settings.home.registry.exists():
+            return 0
+        with self.registry() as registry:
+            return sum(map(len, groups(registry.files(self.settings.project))))
+
     def now_ms(self) -> int:
         """The project's now."""
         with self.registry() as registry:
@@ -124,11 +146,13 @@ class Workspace:
         return Snapshot(refresh.cut, refresh.t_ms, refresh.catalog_version, project.clock_offset_ms, project.timezone)
 
     def publish_project(self, client: redis.Redis) -> None:
-        """Tells the online store which API keys work, and the project's zone and clock."""
+        """Tells the online store which API keys and secrets of webhooks work, and the project's zone and clock."""
         with self.registry() as registry:
             project, keys = registry.project(self.settings.project), registry.keys(self.settings.project)
+            secrets = registry.webhook_secrets(self.settings.project)
         publish_calendar(client, project.key, project.timezone, project.clock_offset_ms)
         publish_keys(client, project.key, {key.digest: key.kind for key in keys if key.is_active})
+        publish_webhook_secrets(client, project.key, {secret.pipeline: secret.terms for secret in secrets})
 
 
 def load_workspace(settings: Settings) -> Workspace:

@@ -11,6 +11,7 @@ import typer
 
 from dsl.diagnostics import DefinitionError
 from dsl.failure import Failure
+from tinycdp import dead_letters, identity, pipelines
 from tinycdp.output import Output
 from warehouse.settings import Settings
 
@@ -24,6 +25,9 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
 app.add_typer(keys_app, name="keys")
+app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(identity.app, name="identity")
+app.add_typer(pipelines.app, name="pipelines")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
@@ -106,6 +110,26 @@ def health(as_json: AsJson = False) -> None:
     from tinycdp.running import run_health
 
     run_health(Settings.read(), Output(as_json))
+
+
+@app.command()
+def load(
+    files: Annotated[list[str], typer.Argument(help="Parquet, CSV or NDJSON; text may be .gz or .zst.")],
+    mapping: Annotated[str, typer.Option(help="YAML: which column is what (docs/reference/load.md).")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be understood; land nothing.")] = False,
+    no_refresh: Annotated[bool, typer.Option("--no-refresh", help="Land only; `tinycdp refresh` counts it.")] = False,
+    timezone: Annotated[str, typer.Option(help="Calendar of the project, if this makes it.")] = "UTC",
+    max_dead_letters: Annotated[int | None, typer.Option(min=0, help="More stop the load: 10000 by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Load files of events, each event once, then refresh and publish; a load that was stopped goes on where it was.
+
+    Examples: `tinycdp load orders.parquet --mapping orders.yaml` · `tinycdp load *.csv.gz --mapping m.yaml --dry-run`
+    """
+    from tinycdp.load import LoadChoices, run_load
+
+    choices = LoadChoices(files, mapping, dry_run, not no_refresh, timezone, max_dead_letters)
+    run_load(Settings.read(), Output(as_json), choices)
 
 
 @app.command()
@@ -313,6 +337,20 @@ def export(
     from tinycdp.answers import run_export
 
     run_export(Settings.read(), Output(as_json), segment, to)
+
+
+@app.command()
+def schema(
+    event: Annotated[str | None, typer.Argument(help="Name of an event; all of them without it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What events are declared to hold against what they held: types, how often, when, and what was violated.
+
+    Examples: `tinycdp schema` · `tinycdp schema purchase --json`
+    """
+    from tinycdp.schema import run_schema
+
+    run_schema(Settings.read(), Output(as_json), event)
 
 
 @keys_app.command("create")

@@ -58,7 +58,7 @@ def run_eval(settings: Settings, output: Output, expression: str, profile: str, 
 
 def run_explain(settings: Settings, output: Output, expression: str, profile: str, as_of: str | None) -> None:
     """The whole tree of an expression with the value at every node, and what would make a false answer true."""
-    from dsl.explanation import draw, explain, missing_for_true, to_json
+    from dsl.guide.explanation import draw, explain, missing_for_true, to_json
     from dsl.next_change import next_change
     from dsl.ranked import is_ranked
     from dsl.recount import instants_of
@@ -126,7 +126,7 @@ def run_fmt(output: Output, expressions: list[str]) -> None:
 
 def run_complete(settings: Settings, output: Output, text: str, at: int | None) -> None:
     """What may stand next in an expression."""
-    from dsl.completion import complete
+    from dsl.guide.completion import complete
 
     cursor = len(text) if at is None else at
     if not 0 <= cursor <= len(text):

@@ -1,5 +1,6 @@
 """Commands that run things: the API, everything at once, a refresh, and what is there."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from dsl.clock import format_instant
 from dsl.failure import Failure
 from tinycdp.output import Output
-from tinycdp.supervisor import Supervisor, api_command, dagster_commands, worker_command
+from tinycdp.supervisor import LONGEST_DELAY_S, Supervisor, api_command, dagster_commands, worker_command
 from tinycdp.workspace import Workspace
 from warehouse.settings import Settings
 
@@ -65,7 +66,7 @@ def supervise(
     prepare_instance(settings.home)
     address = f"http://{host}:{port}"
     commands = [api_command(settings, host, port), *dagster_commands(settings, host, dagster_port)]
-    supervisor = Supervisor([*commands, worker_command(settings)], output.say)
+    supervisor = Supervisor([*commands, worker_command(settings)], output.say, keep_store(settings, output.say))
     supervisor.start()
     try:
         supervisor.wait_for(f"{address}/health")
@@ -81,6 +82,34 @@ def supervise(
     finally:
         supervisor.stop()
     output.say("stopped")
+
+
+def keep_store(settings: Settings, say: Callable[[str], None]) -> Callable[[], None]:
+    """What starts the embedded Valkey again when it has died; each time that it is called it looks once.
+
+    Nobody else would: API and worker wait for it, and it is the child of none of them.
+    """
+    from serving.online import embedded
+    from serving.online.exceptions import OnlineStoreError
+
+    not_before_s = 0.0
+
+    def look() -> None:
+        nonlocal not_before_s
+        if (
+            settings.redis_url is not None
+            or time.monotonic() < not_before_s
+            or embedded.is_running(settings.home.valkey)
+        ):
+            return
+        say(f"the embedded Valkey has ended; starting it again (log: {settings.home.valkey / 'valkey.log'})")
+        try:
+            embedded.start(settings.home.valkey)
+        except OnlineStoreError as error:
+            not_before_s = time.monotonic() + LONGEST_DELAY_S
+            say(str(error))
+
+    return look
 
 
 @contextmanager

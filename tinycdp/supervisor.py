@@ -63,10 +63,14 @@ class Supervisor:
 
     A command that ends is started again after a delay that doubles from 0.5 s up to 30 s, and begins anew once the
     command has run for a minute.
+
+    Attributes:
+        besides: called at every look: it keeps alive what is no child of this process.
     """
 
     commands: Sequence[Command]
     say: Callable[[str], None]
+    besides: Callable[[], None] = lambda: None
     _children: list[_Child] = field(default_factory=list)
     _stopping: bool = False
 
@@ -102,6 +106,7 @@ class Supervisor:
 
     def tend(self) -> None:
         """Looks at every process once, and starts again those whose delay is over."""
+        self.besides()
         for child in self._children:
             self._tend(child)
 

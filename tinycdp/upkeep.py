@@ -23,7 +23,7 @@ def run_worker(settings: Settings) -> None:
         signal.signal(number, lambda *_: stop.set())
     workspace = Workspace(settings)
     with workspace.registry() as registry, workspace.store() as client:
-        Worker(client, settings.home, registry, workspace.ensure_project(registry)).run(stop)
+        Worker.of(settings, client, registry, workspace.ensure_project(registry)).run(stop, settings.tick_ms / 1000)
 
 
 def run_parity(settings: Settings, output: Output, profiles: int, seed: int) -> None:
@@ -62,12 +62,14 @@ def run_parity(settings: Settings, output: Output, profiles: int, seed: int) -> 
 def run_rebuild(settings: Settings, output: Output, *, online: bool) -> None:
     """Computes the tables again from the lake, or only the online store from the tables; both end with a refresh."""
     from pipelines.rebuild import forget_online, forget_tables
+    from serving.online.append import AppendRules
 
     workspace = Workspace(settings)
     with workspace.registry() as registry, workspace.store() as client:
         project = workspace.ensure_project(registry)
         if online:
-            moved = forget_online(client, settings.home, registry, project)
+            rules = AppendRules(settings.dedup_ttl_ms, settings.max_log)
+            moved = forget_online(client, settings.home, registry, project, rules)
             if moved:
                 output.say(f"{moved:,} events that had got a number again were appended anew")
         else:

@@ -9,6 +9,7 @@ from warehouse.columns import count, quoted
 from warehouse.computed import read_computed, write_computed
 from warehouse.database import Connection, transaction
 from warehouse.refresh import Refresh
+from warehouse.sources import heard_from
 from warehouse.tiles import read_coverage
 
 # A tile that leaves a window changes a profile, and so does an event, an end of a day, a source that comes or goes.
@@ -16,7 +17,7 @@ _ASKED = """
 CREATE OR REPLACE TEMP TABLE asked AS
 SELECT profile_id FROM profiles
 WHERE profile_id IN (
-    SELECT profile_id FROM identities JOIN (SELECT DISTINCT source_id FROM events WHERE seq > {cut:d}) USING (source_id)
+    SELECT profile_id FROM identities JOIN ({heard_from}) USING (source_id)
 )
 OR profile_id IN (SELECT profile_id FROM identities WHERE valid_from_seq > {cut:d} OR valid_to_seq > {cut:d})
 OR profile_id IN (SELECT profile_id FROM aggregates WHERE due_ms <= {t_ms:d})
@@ -79,7 +80,8 @@ def _choose(connection: Connection, checked: CheckedCatalog, refresh: Refresh) -
     since = read_computed(connection, "aggregates", refresh, _form(checked))
     if since is None:
         return False
-    connection.execute(_ASKED.format(cut=since.cut, t_ms=refresh.t_ms))
+    heard = heard_from(connection, since.cut, refresh.cut)
+    connection.execute(_ASKED.format(heard_from=heard, cut=since.cut, t_ms=refresh.t_ms))
     # Reading most of them one by one is slower than reading all.
     return 2 * count(connection, "SELECT count(*) FROM asked") < count(connection, "SELECT count(*) FROM profiles")
 

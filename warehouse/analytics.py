@@ -16,6 +16,7 @@ KEPT_BACK = (
     "identity_apart",
     "identity_joined",
     "identity_settings",
+    "system_sources",
 )
 """Tables that stay in the warehouse: what a refresh goes on from."""
 _READ_ONLY = 0o444

@@ -32,7 +32,9 @@ def require_covered(connection: Connection, table: str, cut: int) -> None:
     Raises:
         RefreshError: the table is of another cut.
     """
-    covered = read_covered(connection, table, cut)
+    connection.execute(_CREATE)
+    found = connection.execute("SELECT covered_seq FROM covered_tables WHERE table_name = ?", [table]).fetchall()
+    covered = int(found[0][0]) if found else None
     if covered != cut:
         raise RefreshError(
             f"the table `{table}` holds the events up to {covered or 0:,} and not up to {cut:,}: refresh all"

@@ -1,8 +1,11 @@
 """Writing a batch into the lake: a file a UTC day, with the columns that its events have, all of them or none."""
 
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 import polars as pl
@@ -38,6 +41,7 @@ GIVEN: Final = tuple(name for name in COLUMNS if name not in ("seq", "local_day"
 
 _STRETCH_EVENTS = 50_000
 """Events whose properties are written out at a time: the texts take some 300 bytes each."""
+_WRITERS = min(os.cpu_count() or 1, 8)
 
 Progress = Callable[[int, int], None]
 """Is told the number of events written so far and in all."""
@@ -54,15 +58,33 @@ def write_days(
         numbered: `row` in the batch, `ts_ms`, `seq`, `local_day` of the events to write. Order: `ts_ms`.
     """
     files: list[LakeFile] = []
+    counting = Lock()
+
+    def write(stretch: pl.DataFrame) -> None:
+        for day, events in _days(batch, stretch):
+            file = lake.write_day(folder, project, day, events)
+            with counting:
+                files.append(file)
+                if progress is not None:
+                    progress(sum(each.rows for each in files), numbered.height)
+
     with ExitStack() as undo:
-        for day, events in _by_day(batch, numbered):
-            files.append(lake.write_day(folder, project, day, events))
-            undo.callback(files[-1].absolute(folder).unlink, missing_ok=True)
-            if progress is not None:
-                progress(sum(file.rows for file in files), numbered.height)
+        undo.callback(_remove, folder, files)
+        # What is done for one stretch leaves cores idle: the next one begins meanwhile.
+        with ThreadPoolExecutor(_WRITERS) as pool:
+            writing = [pool.submit(write, stretch) for stretch in _stretches(numbered)]
+            wait(writing, return_when=FIRST_EXCEPTION)
+            pool.shutdown(cancel_futures=True)
+        for done in writing:
+            done.result()
         # From here on the manifest may name the files, whatever happens: they stay.
         undo.pop_all()
-    return files
+    return sorted(files, key=lambda file: file.day)
+
+
+def _remove(folder: Path, files: list[LakeFile]) -> None:
+    for file in files:
+        file.absolute(folder).unlink(missing_ok=True)
 
 
 def local_day(ts_ms: pl.Series, zone: Zone) -> pl.Series:
@@ -83,16 +105,15 @@ def _range(values: pl.Series) -> tuple[int, int]:
     return int(ordered["lo"][0]), int(ordered["hi"][0])
 
 
-def _by_day(batch: pl.DataFrame, numbered: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+def _days(batch: pl.DataFrame, stretch: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
     """UTC day and its events as the lake keeps them, day after day."""
-    for stretch in _stretches(numbered):
-        filled = _filled(batch[stretch["row"]].with_columns(stretch["seq"], stretch["local_day"]))
-        start = 0
-        for day, length in _runs(filled["ts_ms"]):
-            events = filled.slice(start, length)
-            typed = [column.name for column in typed_columns(events.columns)]
-            yield day, events.select(*COLUMNS, *(name for name in typed if events[name].null_count() < length))
-            start += length
+    filled = _filled(batch[stretch["row"]].with_columns(stretch["seq"], stretch["local_day"]))
+    start = 0
+    for day, length in _runs(filled["ts_ms"]):
+        events = filled.slice(start, length)
+        typed = [column.name for column in typed_columns(events.columns)]
+        yield day, events.select(*COLUMNS, *(name for name in typed if events[name].null_count() < length))
+        start += length
 
 
 def _stretches(numbered: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -120,11 +141,11 @@ def _filled(events: pl.DataFrame) -> pl.DataFrame:
         pl.col(c.name) if c.context else pl.when(pl.col("kind") != "identify").then(c.name).alias(c.name)
         for c in columns
     ]
-    made = _made_properties(events)
+    made = made_properties(events)
     return events.select(*GIVEN, "seq", "local_day", made, *typed)
 
 
-def _made_properties(events: pl.DataFrame) -> pl.Series:
+def made_properties(events: pl.DataFrame) -> pl.Series:
     """`properties`, made from the typed columns where they are null."""
     given = events["properties"]
     rows = given.is_null().arg_true()

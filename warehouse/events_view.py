@@ -51,28 +51,41 @@ def events_view_sql(
     """
     present = {column for file in files for column in file.columns}
     typed = typed_columns({*needed, *present})
+    types = {**_COLUMNS, **{column.name: SQL_TYPES[column.type] for column in typed}}
     columns = [
         *_COLUMNS,
         "epoch_ms(ts_ms) AS ts",
         "epoch_ms(received_at_ms) AS received_at",
         "CAST(epoch_ms(local_day * CAST(86400000 AS BIGINT)) AS DATE) AS local_date",
-        *(quoted(column.name) if column.name in present else _nothing(column) for column in typed),
+        *(quoted(column.name) for column in typed),
         *_plain_columns(typed),
     ]
     listed = ",\n  ".join(columns)
-    return f"CREATE OR REPLACE VIEW {name} AS\nSELECT\n  {listed}\nFROM {_rows(files, lake)}\nWHERE seq <= {cut:d}"
+    return (
+        f"CREATE OR REPLACE VIEW {name} AS\nSELECT\n  {listed}\nFROM {_rows(files, lake, types)}\nWHERE seq <= {cut:d}"
+    )
 
 
-def _nothing(column: Column) -> str:
-    return f"CAST(NULL AS {SQL_TYPES[column.type]}) AS {quoted(column.name)}"
-
-
-def _rows(files: Sequence[LakeFile], lake: Path) -> str:
+def _rows(files: Sequence[LakeFile], lake: Path, types: Mapping[str, str]) -> str:
+    """The rows of files, with columns of these types: null where a file does not have one."""
     if not files:
-        columns = ", ".join(f"CAST(NULL AS {sql_type}) AS {column}" for column, sql_type in _COLUMNS.items())
+        columns = ", ".join(f"CAST(NULL AS {sql_type}) AS {quoted(name)}" for name, sql_type in types.items())
         return f"(SELECT {columns} WHERE false)"
-    paths = ",\n  ".join(literal(str(file.absolute(lake).absolute())) for file in files)
-    return f"read_parquet([\n  {paths}\n], union_by_name = true, hive_partitioning = false)"
+    # The types are told so that no file is opened before its rows are asked for: a list of columns that is united from
+    # files takes a look into each of them whenever the view is named.
+    schema = ",\n  ".join(
+        f"{literal(name)}: {{name: {literal(name)}, type: {literal(sql_type)}, default_value: NULL}}"
+        for name, sql_type in types.items()
+    )
+    return f"read_parquet({_paths(files, lake)}, schema = MAP {{\n  {schema}\n}}, hive_partitioning = false)"
+
+
+def _paths(files: Sequence[LakeFile], lake: Path) -> str:
+    """A list of absolute paths: one text that is split, which takes a fifth of the time that a list of texts takes."""
+    folder = str(lake.absolute())
+    paths = [f"{folder}/{file.path}" for file in files]
+    separator = next(code for code in range(10, 32) if chr(code) not in folder)
+    return f"string_split({literal(chr(separator).join(paths))}, chr({separator}))"
 
 
 def _plain_columns(typed: Sequence[Column]) -> Iterator[str]:

@@ -18,8 +18,9 @@ from warehouse.identity_log import IdentityChange, changes_until
 from warehouse.identity_replay import replay_all
 from warehouse.identity_step import carry_on
 from warehouse.identity_tables import create_tables
-from warehouse.records import IdentityRecord, LakeFile
+from warehouse.records import IdentityRecord
 from warehouse.refresh import Refresh
+from warehouse.stretches import FilesAfter
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class IdentitiesUpdate:
 def update_identities(
     connection: Connection,
     refresh: Refresh,
-    files: Sequence[LakeFile],
+    files: FilesAfter,
     lake: Path,
     records: Sequence[IdentityRecord] = (),
 ) -> IdentitiesUpdate:
@@ -51,7 +52,7 @@ def update_identities(
             refused.
 
     Args:
-        files: the project's up to the cut; those of what is new are opened.
+        files: the project's up to the cut; those of what is new are asked for.
         lake: the lake's folder (`Home.lake`).
         records: those that are no events (`Registry.identity_records`), by `seq`; later ones than the cut are left out.
 
@@ -63,8 +64,7 @@ def update_identities(
         step = _plan(changes_until(records, refresh.cut), _covered(connection, refresh.cut), refresh.cut)
         if step.leaves_no_trace:
             forget_covered(connection, "profiles")
-        new = [file for file in files if file.seq_hi > step.after]
-        connection.execute(events_view_sql(new, refresh.cut, (), lake, "identity_events"))
+        connection.execute(events_view_sql(files(step.after), refresh.cut, (), lake, "identity_events"))
         _take(connection, "identity_events", step)
         connection.execute("DROP VIEW identity_events")
         write_covered(connection, "identities", refresh.cut)

@@ -10,14 +10,17 @@ import polars as pl
 
 from dsl.clock import format_day
 from dsl.columns import typed_columns
+from dsl.failpoints import reached
 from warehouse.exceptions import LakeError
 from warehouse.records import LakeFile
 
 SORTED_BY = ("name", "source_id", "ts_ms")
 """Order of rows in a file: a filter on the name of the event, or on a source, skips whole row groups."""
+_LEVEL = 1
+"""Of compression: the next ones take longer and files of a day become no smaller."""
 
 
-def write_day(lake: Path, project: str, day: int, events: pl.DataFrame) -> LakeFile:
+def write_day(lake: Path, project: str, day: int, events: pl.DataFrame, lead: str = "part") -> LakeFile:
     """Write the events of one UTC day as a file; it exists only once the manifest lists it.
 
     Args:
@@ -25,19 +28,23 @@ def write_day(lake: Path, project: str, day: int, events: pl.DataFrame) -> LakeF
         project: key of the project.
         day: UTC days since 1970-01-01.
         events: all columns of the lake. Grain: one row an event. At least one row.
+        lead: what the file's name begins with; two files of a lead must not have the same first and last `seq`.
     """
     seq_lo, seq_hi = _ends(events["seq"])
-    path = f"events/project={project}/day={format_day(day)}/part-{seq_lo}-{seq_hi}.parquet"
+    path = f"events/project={project}/day={format_day(day)}/{lead}-{seq_lo}-{seq_hi}.parquet"
     target = lake / path
     hidden = target.with_name(f".{target.name}")
     _make_folder(target.parent)
+    reached("lake.before_file")
     try:
-        events.sort(SORTED_BY, maintain_order=True).write_parquet(hidden, compression="zstd")
+        events.sort(SORTED_BY, maintain_order=True).write_parquet(hidden, compression="zstd", compression_level=_LEVEL)
         _sync(hidden)
+        reached("lake.before_rename")
         hidden.replace(target)
     finally:
         hidden.unlink(missing_ok=True)
     _sync(target.parent)
+    reached("lake.after_file")
     size_bytes = target.stat().st_size
     columns = tuple(column.name for column in typed_columns(events.columns))
     return LakeFile(project, path, day, seq_lo, seq_hi, events.height, size_bytes, columns)
@@ -73,6 +80,20 @@ def only_writer(lake: Path, project: str) -> Iterator[None]:
     with (folder / ".landing").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def no_writer(lake: Path, project: str) -> Iterator[bool]:
+    """Whether nobody lands events of the project, who is kept waiting meanwhile; it does not wait itself."""
+    folder = lake / "events" / f"project={project}"
+    _make_folder(folder)
+    with (folder / ".landing").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def _ends(seq: pl.Series) -> tuple[int, int]:

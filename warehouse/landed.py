@@ -1,13 +1,72 @@
 """Looking up what has landed, without a refresh."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import polars as pl
 
 from warehouse.lake import read_files
-from warehouse.records import Project
+from warehouse.records import LakeFile, Project
 from warehouse.registry import Registry
 from warehouse.settings import Home
+
+_FILES_AT_ONCE: Final = 256
+_CONTENT: Final = ("event_id", "seq", "kind", "name", "source_id", "ts_ms", "identifiers", "alias", "properties")
+
+
+@dataclass(frozen=True, slots=True)
+class LandedEvent:
+    """What an event of the lake says.
+
+    Attributes:
+        identifiers: as they were understood, the source first.
+        alias: what an alias joins to the source.
+        properties: JSON text.
+    """
+
+    event_id: str
+    seq: int
+    kind: str
+    name: str
+    ts_ms: int
+    identifiers: tuple[str, ...]
+    alias: str | None
+    properties: str
+
+
+def landed_events(
+    home: Home, registry: Registry, project: Project, event_ids: Collection[str]
+) -> dict[str, LandedEvent]:
+    """Those of some event ids that are in the lake, all of which is looked through, however old.
+
+    Raises:
+        LakeError: a file of the lake is missing.
+    """
+    ids = pl.LazyFrame({"event_id": list(event_ids)}, schema={"event_id": pl.String})
+    found: dict[str, LandedEvent] = {}
+    files = registry.files(project.key)
+    for start in range(0, len(files), _FILES_AT_ONCE):
+        some = files[start : start + _FILES_AT_ONCE]
+        known = read_files(home.lake, some, ["event_id", "seq"]).join(ids, on="event_id", how="semi")
+        seqs = known.collect(engine="streaming")["seq"].to_list()
+        if seqs:
+            found |= _contents(home, some, seqs)
+    return found
+
+
+def _contents(home: Home, files: Sequence[LakeFile], seqs: Sequence[int]) -> dict[str, LandedEvent]:
+    holding = [file for file in files if any(file.seq_lo <= seq <= file.seq_hi for seq in seqs)]
+    rows = read_files(home.lake, holding, _CONTENT).filter(pl.col("seq").is_in(seqs)).collect(engine="streaming")
+    return {
+        event_id: LandedEvent(event_id, seq, kind, name, ts_ms, _identifiers(source_id, listed), alias, properties)
+        for event_id, seq, kind, name, source_id, ts_ms, listed, alias, properties in rows.iter_rows()
+    }
+
+
+def _identifiers(source_id: str, listed: str | None) -> tuple[str, ...]:
+    return (source_id,) if listed is None else tuple(json.loads(listed))
 
 
 def landed_since(

@@ -20,6 +20,7 @@ from warehouse.settings import Home
 KINDS: Final = ("track", "page", "screen", "identify", "alias", "group", "system")
 """Kinds of events."""
 _REQUIRED = ("event_id", "kind", "name", "source_id", "ts_ms")
+_OPTIONAL = ("properties", "context", "identifiers", "alias")
 _FIRST_MS = parse_instant("0001-01-02")
 """Earliest `ts`: a local date, in any zone, must be a date."""
 
@@ -64,7 +65,8 @@ def land(
         events: `event_id`, `kind`, `name`, `source_id`, `ts_ms` (epoch milliseconds, UTC), none of them null;
             `properties` and `context` (text of JSON objects), from which their typed columns are read
             (`dsl.columns`). A loader that has columns gives them instead, `n_<property>` (micro-units), `s_`, `b_`:
-            `properties`, where it is missing or null, is made from them. Grain: one row an event as sent. Order: of two
+            `properties`, where it is missing or null, is made from them. `identifiers` (a JSON list, the source first)
+            and `alias`, where an event names more than its source. Grain: one row an event as sent. Order: of two
             with one id and one `ts_ms` the first wins.
         project: whose events they are; its zone gives `local_day`.
         home: where the lake lies.
@@ -83,15 +85,23 @@ def land(
         new = _new_rows(batch, lake.read_files(home.lake, present, ["event_id"]))
         if new.is_empty():
             return Landing(0, batch.height)
-        seq_lo = _reserved(new.height, reserve, registry.max_seq(project.key))
-        numbered = _numbered(new, seq_lo, project.zone)
-        files = write_days(home.lake, project.key, batch, numbered, progress)
-        registry.add_observed(project.key, sightings(batch, project.zone))
-        registry.add_files(files, (seq_lo, seq_lo + new.height - 1))
+        seq_lo = reserved(new.height, reserve, registry.max_seq(project.key))
+        in_order = numbered(new, seq_lo, project.zone)
+        files = write_days(home.lake, project.key, batch, in_order, progress)
+        seen = sightings(batch if new.height == batch.height else batch[new["row"]], project.zone)
+        registry.add_files(files, (seq_lo, seq_lo + new.height - 1), seen)
     return Landing(new.height, batch.height - new.height, tuple(files), seq_lo, seq_lo + new.height - 1)
 
 
-def _reserved(count: int, reserve: Reserve, held: int) -> int:
+def reserved(count: int, reserve: Reserve, held: int) -> int:
+    """The first of so many numbers.
+
+    Args:
+        held: largest `seq` in the lake.
+
+    Raises:
+        LandingError: the counter is behind the lake.
+    """
     seq_lo = reserve(count)
     if seq_lo <= held:
         raise LandingError(
@@ -120,16 +130,14 @@ def _checked(events: pl.DataFrame, received_at_ms: int) -> pl.DataFrame:
         ts_ms=pl.min_horizontal("ts_ms", pl.lit(received_at_ms, pl.Int64)),
         received_at_ms=pl.lit(received_at_ms, pl.Int64),
         appended_at_ms=pl.lit(received_at_ms, pl.Int64),
-        identifiers=pl.lit(None, pl.String),
-        alias=pl.lit(None, pl.String),
     )
 
 
 def _typed(events: pl.DataFrame) -> pl.DataFrame:
     """The columns that the lake keeps, each in its type; `properties` may still be null."""
-    optional = [pl.lit(None, pl.String).alias(name) for name in ("properties", "context") if name not in events.columns]
+    optional = [pl.lit(None, pl.String).alias(name) for name in _OPTIONAL if name not in events.columns]
     events = events.with_columns(optional)
-    types: dict[str, pl.DataType] = {column: COLUMNS[column]() for column in (*_REQUIRED, "properties", "context")}
+    types: dict[str, pl.DataType] = {column: COLUMNS[column]() for column in (*_REQUIRED, *_OPTIONAL)}
     types |= {_canonical(column): DTYPES[column.type] for column in property_columns(events)}
     for column, wanted in types.items():
         found = events.schema[column]
@@ -173,6 +181,7 @@ def _new_rows(batch: pl.DataFrame, landed: pl.LazyFrame) -> pl.DataFrame:
     return first.join(known, on="event_id", how="anti").sort("ts_ms", "event_id").select("row", "ts_ms").collect()
 
 
-def _numbered(new: pl.DataFrame, seq_lo: int, zone: Zone) -> pl.DataFrame:
+def numbered(new: pl.DataFrame, seq_lo: int, zone: Zone) -> pl.DataFrame:
+    """Rows in their order, with `seq` and `local_day`."""
     seq = pl.int_range(seq_lo, seq_lo + new.height, dtype=pl.Int64)
     return new.with_columns(seq.alias("seq"), local_day(new["ts_ms"], zone).alias("local_day"))

@@ -5,54 +5,49 @@ are put in the order of sources once, then cut into bytes, column by column: no 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from itertools import repeat
+from typing import Any, Final, NamedTuple
 
-import polars as pl
-
-from dsl.bases import LOCAL_DAY
 from dsl.check import CheckedCatalog
 from dsl.folds import FAMILIES, FamilyName, histogram_of, values_of
 from dsl.numbers import read_json
 from dsl.state import Value
 from dsl.tags import untag
-from dsl.tile_codec import COLUMNS, RUNS, Loose, Section, TypeCode, pack_source
+from dsl.tile_codec import COLUMNS, Loose, TypeCode, pack_rest, pack_sources
 from dsl.tiles import Write
 from warehouse.columns import count
 from warehouse.database import Connection
 from warehouse.refresh import Refresh
+from warehouse.sources import heard_from
+from warehouse.tile_columns import SELECTED, TileColumns, read_columns, sources_at_once, unit
 from warehouse.tiles import Covered, read_coverage
 
-_SLICE: Final = 10_000
-"""Sources that are read at a time."""
+_SLICE: Final = 5_000
+"""Sources that are packed at a time."""
+_ROWS: Final = 8_000_000
+"""Tiles that are sorted in memory at a time, about: some hundred megabytes."""
 _CHOOSE = """
 CREATE OR REPLACE TEMP TABLE published AS
 SELECT CAST(row_number() OVER (ORDER BY source_id) - 1 AS INTEGER) AS n, source_id, last_seen_ms
 FROM (
-    SELECT source_id FROM events WHERE seq > {since:d} AND seq <= {cut:d}
+    {heard_from}
     UNION SELECT source_id FROM tiles WHERE base_id IN ({new_bases})
 ) LEFT JOIN sources USING (source_id)
 ORDER BY n
 """
-_SELECTED: Final[Mapping[FamilyName, Sequence[str]]] = {
-    "moments": ("count", "low - hop_start", "high - low"),
-    "numbers": ("count", "total", "low", "high"),
-    "instants": ("low", "high"),
-    "days": (),
-}
-"""The columns of `dsl.tile_codec.COLUMNS` after the hop, as those of `tiles` give them."""
+_SORT_ATTRIBUTES = """
+CREATE OR REPLACE TEMP TABLE sorted_attributes AS
+SELECT n, name, ts_ms, event_id, value FROM source_attributes JOIN published USING (source_id) ORDER BY n, name
+"""
 _STATE: Final = ("count", "total", "low", "high", "first", "last", "counts", "numbers")
 """Columns of `tiles` that hold states."""
-_TYPES: Final = {"I": "UINTEGER", "q": "BIGINT"}
-_DTYPES: Final[Mapping[TypeCode, type[pl.DataType]]] = {"I": pl.UInt32, "q": pl.Int64, "Q": pl.UInt64}
 _ROOM: Final[Mapping[TypeCode, str]] = {
     "I": "BETWEEN 0 AND 4294967295",
     "q": "BETWEEN -9223372036854775808 AND 9223372036854775807",
 }
 
 
-@dataclass(frozen=True, slots=True)
-class PackedSource:
+class PackedSource(NamedTuple):
     """A source and its tiles as `dsl.tile_codec.unpack` reads them."""
 
     source_id: str
@@ -72,37 +67,44 @@ def packed_sources(
     """
     covered = read_coverage(connection, checked)
     tiles = [each.tile_base for each in covered]
-    new = [str(each.base_id) for each in tiles if each.base.tiles_id(each.grain_ms) not in held]
-    connection.execute(_CHOOSE.format(since=since, cut=refresh.cut, new_bases=", ".join(new) or "NULL"))
+    # Whoever has tiles has been heard from since the beginning.
+    new = [str(each.base_id) for each in tiles if since and each.base.tiles_id(each.grain_ms) not in held]
+    heard = heard_from(connection, since, refresh.cut)
+    connection.execute(_CHOOSE.format(heard_from=heard, new_bases=", ".join(new) or "NULL"))
+    connection.execute(_SORT_ATTRIBUTES)
+    chosen, at_once = count(connection, "SELECT count(*) FROM published"), _at_once(connection, covered)
+    for start in range(0, chosen, at_once):
+        yield from _range(connection, covered, refresh.cut, range(start, min(start + at_once, chosen)))
+
+
+def _at_once(connection: Connection, covered: Sequence[Covered]) -> int:
+    """So many sources that their tiles have room in memory."""
+    tiles, sources = count(connection, "SELECT count(*) FROM tiles"), count(connection, "SELECT count(*) FROM sources")
+    return max(1, min(_ROWS * sources // max(1, tiles), sources_at_once(covered)))
+
+
+def _range(connection: Connection, covered: Sequence[Covered], cut: int, numbers: range) -> Iterator[PackedSource]:
+    """Sources by their numbers, whose tiles are sorted together."""
     families = [family for family in COLUMNS if _of_family(covered, family)]
-    for family in families:
-        _sort(connection, family, _of_family(covered, family))
-    _sort_loose(connection, covered)
-    for start in range(0, count(connection, "SELECT count(*) FROM published"), _SLICE):
-        yield from _slice(connection, covered, families, refresh.cut, start)
+    columns = [read_columns(connection, family, _of_family(covered, family), numbers) for family in families]
+    _sort_loose(connection, covered, [each.family for each in columns if not each.whole], numbers)
+    for start in numbers[::_SLICE]:
+        yield from _slice(connection, covered, columns, cut, range(start, min(start + _SLICE, numbers.stop)))
 
 
-def _sort(connection: Connection, family: FamilyName, covered: Sequence[Covered]) -> None:
-    """Temporary table `sorted_<family>`: the rows that fit into columns, source by source and run by run."""
-    casts = ["CAST(hop AS UINTEGER) AS hop"] + [
-        f"CAST({text} AS {_TYPES[code]}) AS c{place}"
-        for place, (code, text) in enumerate(zip(COLUMNS[family][1:], _SELECTED[family], strict=True))
-    ]
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE sorted_{family} AS SELECT n, base_id, {', '.join(casts)} "
-        f"FROM ({_numbered(covered)}) WHERE {_fits(family)} ORDER BY n, base_id, hop"
-    )
-
-
-def _sort_loose(connection: Connection, covered: Sequence[Covered]) -> None:
+def _sort_loose(
+    connection: Connection, covered: Sequence[Covered], crowded: Sequence[FamilyName], numbers: range
+) -> None:
     """Temporary table `sorted_loose`: the rows that do not, and those of families without columns."""
     parts = [f"SELECT * FROM ({_numbered(())})"]
-    for family in FAMILIES:
+    for family in (*crowded, *(family for family in FAMILIES if family not in COLUMNS)):
         if its_own := _of_family(covered, family):
             condition = f" WHERE NOT ({_fits(family)})" if family in COLUMNS else ""
             parts.append(f"SELECT * FROM ({_numbered(its_own)}){condition}")
-    everything = " UNION ALL ".join(parts)
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE sorted_loose AS {everything} ORDER BY n, base_id, hop")
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE sorted_loose AS SELECT * FROM ({' UNION ALL '.join(parts)}) "
+        f"WHERE n >= {numbers.start} AND n < {numbers.stop} ORDER BY n, base_id, hop"
+    )
 
 
 def _of_family(covered: Sequence[Covered], family: FamilyName) -> list[Covered]:
@@ -111,7 +113,7 @@ def _of_family(covered: Sequence[Covered], family: FamilyName) -> list[Covered]:
 
 def _numbered(covered: Sequence[Covered]) -> str:
     """Tiles of some bases with the number of their source and that of their hop."""
-    units = "".join(f" WHEN base_id = {each.tile_base.base_id} THEN {_unit(each)}" for each in covered)
+    units = "".join(f" WHEN base_id = {each.tile_base.base_id} THEN {unit(each)}" for each in covered)
     ids = ", ".join(str(each.tile_base.base_id) for each in covered)
     return (
         f"SELECT n, hop_start // CASE WHEN false THEN 0{units} END AS hop, tiles.* EXCLUDE (source_id) "
@@ -119,79 +121,28 @@ def _numbered(covered: Sequence[Covered]) -> str:
     )
 
 
-def _unit(covered: Covered) -> int:
-    """What a hop's beginning is divided by; a local date is its own number."""
-    return 1 if covered.tile_base.grain_ms == LOCAL_DAY else covered.tile_base.grain_ms
-
-
 def _fits(family: FamilyName) -> str:
-    values = zip(COLUMNS[family], ("hop", *_SELECTED[family]), strict=True)
+    values = zip(COLUMNS[family], ("hop", *SELECTED[family]), strict=True)
     return " AND ".join(f"({text}) {_ROOM[code]}" for code, text in values)
 
 
 def _slice(
-    connection: Connection, covered: Sequence[Covered], families: Sequence[FamilyName], cut: int, start: int
+    connection: Connection, covered: Sequence[Covered], columns: Sequence[TileColumns], cut: int, numbers: range
 ) -> Iterator[PackedSource]:
-    bounds = f"n >= {start} AND n < {start + _SLICE}"
-    sections: dict[int, dict[FamilyName, Section]] = {}
-    for family in families:
-        for n, section in _sections(connection, family, covered, bounds):
-            sections.setdefault(n, {})[family] = section
-    loose = _loose(connection, covered, bounds)
-    attributes = _attributes(connection, bounds)
-    chosen = connection.execute(f"SELECT n, source_id, last_seen_ms FROM published WHERE {bounds} ORDER BY n")
-    for n, source_id, last_ms in chosen.fetchall():
-        packed = pack_source(cut, last_ms, attributes.get(n, {}), sections.get(n, {}), loose.get(n, ()))
-        yield PackedSource(source_id, packed)
+    bounds = f"n >= {numbers.start} AND n < {numbers.stop}"
+    chosen = connection.sql(f"SELECT source_id, last_seen_ms FROM published WHERE {bounds} ORDER BY n").pl()
+    sections = {each.family: each.sections(numbers) for each in columns}
+    rests = _rests(_attributes(connection, bounds), _loose(connection, covered, bounds), numbers)
+    packed = pack_sources(cut, chosen["last_seen_ms"].to_list(), sections, rests)
+    return map(PackedSource, chosen["source_id"].to_list(), packed)
 
 
-def _sections(
-    connection: Connection, family: FamilyName, covered: Sequence[Covered], bounds: str
-) -> Iterator[tuple[int, Section]]:
-    """Each source that has rows of a family, with the section's columns."""
-    rows = connection.sql(f"SELECT * FROM sorted_{family} WHERE {bounds}").pl()
-    if rows.is_empty():
-        return
-    runs = _runs(rows, covered)
-    told = [_Cut.of(runs[name], code) for name, code in zip(("id", "grain", "length"), RUNS, strict=True)]
-    kept = [name for name in rows.columns if name not in ("n", "base_id")]
-    values = [_Cut.of(rows[name], code) for name, code in zip(kept, COLUMNS[family], strict=True)]
-    sources = runs.group_by("n", maintain_order=True).agg(
-        pl.col("run").first(), pl.len(), pl.col("row").first(), pl.col("length").sum().cast(pl.Int64)
-    )
-    for n, run, its_runs, row, its_rows in sources.iter_rows():
-        yield n, (*(cut(run, its_runs) for cut in told), *(cut(row, its_rows) for cut in values))
-
-
-def _runs(rows: pl.DataFrame, covered: Sequence[Covered]) -> pl.DataFrame:
-    """Grain: a base at one grain of a source. `row` is its first row, `length` how many it has, `run` its number."""
-    ids = pl.DataFrame(
-        [(each.tile_base.base_id, each.tile_base.base.id, each.tile_base.grain_ms) for each in covered],
-        schema={"base_id": pl.Int32, "id": pl.UInt64, "grain": pl.UInt32},
-        orient="row",
-    )
-    begins = pl.struct("n", "base_id") != pl.struct("n", "base_id").shift()
-    first = rows.select(pl.arg_where(begins.fill_null(value=True)).cast(pl.Int64).alias("row"))["row"]
-    lengths = (pl.col("row").shift(-1, fill_value=rows.height) - pl.col("row")).alias("length")
-    runs = rows.select("n", "base_id")[first].with_columns(first).with_columns(lengths).with_row_index("run")
-    return runs.join(ids, on="base_id", how="left", maintain_order="left")
-
-
-@dataclass(frozen=True, slots=True)
-class _Cut:
-    """A column as bytes, little-endian, from which rows are cut."""
-
-    content: memoryview
-    width: int
-
-    @classmethod
-    def of(cls, values: pl.Series, code: TypeCode) -> "_Cut":
-        array = values.cast(_DTYPES[code]).rechunk().to_arrow()
-        width = array.type.byte_width
-        return cls(memoryview(array.buffers()[1])[array.offset * width :], width)
-
-    def __call__(self, start: int, length: int) -> memoryview:
-        return self.content[start * self.width : (start + length) * self.width]
+def _rests(
+    attributes: Mapping[int, Mapping[str, Write]], loose: Mapping[int, Sequence[Loose]], numbers: range
+) -> Sequence[bytes]:
+    if not attributes and not loose:
+        return list(repeat(b"", len(numbers)))
+    return [pack_rest(attributes.get(n, {}), loose.get(n, ())) for n in numbers]
 
 
 def _loose(connection: Connection, covered: Sequence[Covered], bounds: str) -> dict[int, list[Loose]]:
@@ -231,11 +182,10 @@ def _dated(held: Mapping[str, Any]) -> tuple[int, str, Value]:
 
 
 def _attributes(connection: Connection, bounds: str) -> dict[int, dict[str, Write]]:
-    rows = connection.execute(
-        "SELECT n, name, ts_ms, event_id, value FROM source_attributes JOIN published USING (source_id) "
-        f"WHERE {bounds} ORDER BY n, name"
-    )
+    rows = connection.sql(f"SELECT * FROM sorted_attributes WHERE {bounds}").pl()
     found: dict[int, dict[str, Write]] = {}
-    for n, name, ts_ms, event_id, value in rows.fetchall():
-        found.setdefault(n, {})[name] = (ts_ms, event_id, None if value is None else read_json(value))
+    # Most values occur often.
+    read = {value: None if value is None else read_json(value) for value in rows["value"].unique()}
+    for n, name, ts_ms, event_id, value in zip(*(column.to_list() for column in rows), strict=True):
+        found.setdefault(n, {})[name] = (ts_ms, event_id, read[value])
     return found

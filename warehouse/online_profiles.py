@@ -1,6 +1,6 @@
 """What the online store is given of profiles: who belongs to them, where they stand among all, how links are judged."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dsl.check import CheckedCatalog
@@ -43,6 +43,14 @@ def changed_profiles(connection: Connection, since: int, cut: int) -> Iterator[P
     The connection must not run anything else while this is consumed.
     """
     return read_profiles(connection, _CHANGED.format(since=since, cut=cut), valid_at(cut))
+
+
+def members_of(connection: Connection, profile_ids: Sequence[str], cut: int) -> list[str]:
+    """The identifiers of some profiles at a cut."""
+    found = connection.execute(
+        f"SELECT source_id FROM identities WHERE {valid_at(cut)} AND list_contains(?, profile_id)", [list(profile_ids)]
+    ).fetchall()
+    return [source_id for (source_id,) in found]
 
 
 def retired_profiles(connection: Connection, since: int, cut: int) -> Iterator[tuple[str, str]]:

@@ -1,15 +1,15 @@
 """The typed columns of a batch: read from the JSON of its events, or given by a loader that has columns already."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 import polars as pl
 
 from dsl.clock import Zone
-from dsl.columns import Cell, column_name, flatten, instant_of, typed_columns
-from dsl.numbers import read_json
+from dsl.columns import Cell, column_name, instant_of, typed_columns
 from dsl.types import Type
 from warehouse.exceptions import LandingError
+from warehouse.property_cells import Cells, read_cells
 
 DTYPES: Final[Mapping[Type, pl.DataType]] = {
     "number": pl.Int64(),
@@ -36,12 +36,18 @@ def with_typed_columns(batch: pl.DataFrame, zone: Zone) -> pl.DataFrame:
     Raises:
         LandingError: `properties` or `context` is no JSON object.
     """
-    texts = [column for column in typed_columns(batch.columns) if column.type == "string"]
-    instants = [_instants(batch[c.name], column_name("property", c.steps, "timestamp"), zone) for c in texts]
-    batch = batch.with_columns([series for series in instants if series is not None])
+    batch = with_instants(batch, zone)
     # The attributes of an identify are folded by profile: they are no properties.
     batch = _read(batch, "properties", batch["properties"].is_not_null() & (batch["kind"] != "identify"), zone)
     return _read(batch, "context", batch["context"] != "{}", zone)
+
+
+def with_instants(batch: pl.DataFrame, zone: Zone) -> pl.DataFrame:
+    """The batch with a `t_` beside every `s_` column of a property that holds instants; one that is there stays."""
+    texts = [column for column in typed_columns(batch.columns) if column.type == "string" and not column.context]
+    named = {column.name: column_name("property", column.steps, "timestamp") for column in texts}
+    instants = [_instants(batch[text], name, zone) for text, name in named.items() if name not in batch.columns]
+    return batch.with_columns([series for series in instants if series is not None])
 
 
 def _instants(texts: pl.Series, name: str, zone: Zone) -> pl.Series | None:
@@ -55,23 +61,24 @@ def _instants(texts: pl.Series, name: str, zone: Zone) -> pl.Series | None:
     return texts.replace_strict(pl.Series(list(found)), instants, default=None, return_dtype=pl.Int64).alias(name)
 
 
-def _read(batch: pl.DataFrame, document: str, rows: pl.Series, zone: Zone) -> pl.DataFrame:
+def _read(batch: pl.DataFrame, document: Literal["properties", "context"], rows: pl.Series, zone: Zone) -> pl.DataFrame:
     """The batch with the columns that a JSON column holds, in these rows in place of what stood there."""
     if not rows.any():
         return batch
-    known: dict[str, dict[str, Cell]] = {}
-    cells: dict[str, dict[int, Cell]] = {}
-    for row in rows.arg_true():
-        text = batch[document][row]
-        if text not in known:
-            known[text] = _flat(text, document, batch["event_id"][row], zone)
-        for name, value in known[text].items():
-            cells.setdefault(name, {})[row] = value
+
+    def refuse(number: int, wrong: str) -> LandingError:
+        first = (rows & (batch[document] == texts[number])).arg_true()[0]
+        return LandingError(f"`{document}` of event {batch['event_id'][first]!r} {wrong}; nothing has landed")
+
+    # What was said before is not read again: contexts repeat.
+    numbers: dict[str, int] = {}
+    numbered = [numbers.setdefault(text, len(numbers)) for text in batch[document].filter(rows).to_list()]
+    texts = list(numbers)
+    cells = read_cells(texts, "context" if document == "context" else "property", zone, refuse)
     given = [column.name for column in typed_columns(batch.columns)] if document == "properties" else []
+    at = pl.repeat(None, batch.height, dtype=pl.UInt32, eager=True).scatter(rows.arg_true(), numbered)
     read = [
-        pl.Series(
-            column.name, [cells.get(column.name, {}).get(row) for row in range(batch.height)], DTYPES[column.type]
-        )
+        _series(column.name, DTYPES[column.type], cells.get(column.name), len(texts)).gather(at)
         for column in typed_columns({*cells, *given})
     ]
     return batch.with_columns(
@@ -79,11 +86,12 @@ def _read(batch: pl.DataFrame, document: str, rows: pl.Series, zone: Zone) -> pl
     )
 
 
-def _flat(text: str, document: str, event_id: str, zone: Zone) -> dict[str, Cell]:
-    try:
-        found = read_json(text)
-    except ValueError as error:
-        raise LandingError(f"`{document}` of event {event_id!r} is no JSON: {error}; nothing has landed") from error
-    if not isinstance(found, dict):
-        raise LandingError(f"`{document}` of event {event_id!r} is no JSON object; nothing has landed")
-    return flatten(found, zone, "context" if document == "context" else "property")
+def _series(name: str, dtype: pl.DataType, cells: Cells | None, height: int) -> pl.Series:
+    if cells is None:
+        return pl.repeat(None, height, dtype=dtype, eager=True).alias(name)
+    if len(cells.rows) == height:
+        return pl.Series(name, cells.values, dtype)
+    values: list[Cell | None] = [None] * height
+    for row, value in zip(cells.rows, cells.values, strict=True):
+        values[row] = value
+    return pl.Series(name, values, dtype)

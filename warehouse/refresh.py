@@ -1,5 +1,6 @@
 """The ledger of refreshes: which `(t, cut)` every table of the warehouse is of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from warehouse.columns import column_names, count, literal, quoted
 from warehouse.database import Connection
 from warehouse.events_view import events_view_sql
 from warehouse.exceptions import RefreshError
-from warehouse.records import Project
+from warehouse.records import LakeFile, Project
 from warehouse.registry import Registry
 
 _CREATE = """
@@ -29,17 +30,17 @@ CREATE TABLE IF NOT EXISTS refreshes (
 """
 _BEGIN = """
 INSERT INTO refreshes
-SELECT $id, $cut, $t_ms, epoch_ms($t_ms), $today, DATE '1970-01-01' + $today, $version, epoch_ms($now_ms), NULL, NULL,
-    NULL, NULL
+SELECT $id, $cut, $t_ms, epoch_ms($t_ms), $today, DATE '1970-01-01' + $today, $version, epoch_ms($now_ms), NULL,
+    $events, NULL, NULL
 """
 _FINISH = """
 UPDATE refreshes
 SET finished_at = epoch_ms($now_ms),
-    events = (SELECT count(*) FROM events),
     profiles = (SELECT count(*) FROM profiles),
     members = (SELECT count(*) FROM segment_members)
 WHERE refresh_id = $id
 """
+_LAST = "SELECT cut, as_of_ms FROM refreshes ORDER BY refresh_id DESC LIMIT 1"
 _CURRENT = """
 SELECT refresh_id, cut, as_of_ms, today, catalog_version FROM refreshes ORDER BY refresh_id DESC LIMIT 1
 """
@@ -95,13 +96,34 @@ def begin_refresh(
     """
     connection.execute(_CREATE)
     cut = registry.landed_seq(project.key)
-    connection.execute(events_view_sql(registry.files(project.key, cut), cut, checked.property_columns, lake))
-    t_ms = count(connection, f"SELECT greatest({now_ms:d}, max(ts_ms) + 1) FROM events")
+    files = registry.files(project.key, cut)
+    connection.execute(events_view_sql(files, cut, checked.property_columns, lake))
+    t_ms, events = _measure(connection, files, lake, cut, now_ms)
     refresh_id = count(connection, "SELECT coalesce(max(refresh_id), 0) + 1 FROM refreshes")
     refresh = Refresh(refresh_id, cut, t_ms, project.zone.day(t_ms), catalog_version)
     row = {"id": refresh_id, "cut": cut, "t_ms": t_ms, "today": refresh.today, "version": catalog_version}
-    connection.execute(_BEGIN, {**row, "now_ms": now_ms})
+    connection.execute(_BEGIN, {**row, "now_ms": now_ms, "events": events})
     return refresh
+
+
+def _measure(connection: Connection, files: Sequence[LakeFile], lake: Path, cut: int, now_ms: int) -> tuple[int, int]:
+    """The instant of a refresh and the number of its events; only files with events that are new are opened."""
+    since = _passed(connection, cut, now_ms)
+    new = [file for file in files if file.seq_hi > since]
+    connection.execute(events_view_sql(new, cut, (), lake, "new_events"))
+    ((events, newest_ms),) = connection.execute("SELECT count(*), max(ts_ms) FROM new_events").fetchall()
+    connection.execute("DROP VIEW new_events")
+    t_ms = now_ms if newest_ms is None else max(now_ms, newest_ms + 1)
+    return t_ms, events + sum(file.rows for file in files if file.seq_hi <= since)
+
+
+def _passed(connection: Connection, cut: int, now_ms: int) -> int:
+    """A `seq` up to which every event is known to lie before now: all of the last refresh were, if it was not later.
+
+    0 when nothing is known: there was no refresh, it was of another lake, or the clock has gone back.
+    """
+    found = connection.execute(_LAST).fetchall()
+    return next((int(last) for last, t_ms in found if last <= cut and t_ms <= now_ms), 0)
 
 
 def current_refresh(connection: Connection) -> Refresh:
@@ -118,5 +140,5 @@ def current_refresh(connection: Connection) -> Refresh:
 
 
 def finish_refresh(connection: Connection, refresh: Refresh, now_ms: int) -> None:
-    """The ledger's row gets its end and the number of events, profiles and members."""
+    """The ledger's row gets its end and the number of profiles and members."""
     connection.execute(_FINISH, {"id": refresh.refresh_id, "now_ms": now_ms})

@@ -1,23 +1,29 @@
 """The registry: projects, keys, catalog versions and the lake's manifest, shared by all processes of a home."""
 
+import json
 import re
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-from sqlalchemy import Connection, RowMapping, Select, Table, func, select
+from sqlalchemy import Connection, RowMapping, Select, Table, Text, cast, func, select
 from sqlalchemy.exc import OperationalError
 
 from dsl import apikeys
 from dsl.apikeys import KeyKind
 from dsl.clock import Zone
-from dsl.observed import Sighting
+from dsl.observed import Seen, Sighting
+from warehouse import bulk_batches as bulk_table
+from warehouse import observed_names as observed_table
+from warehouse import replaced_files as replaced_table
+from warehouse import webhook_secrets as webhook_table
 from warehouse.exceptions import RegistryError, UnknownProject
 from warehouse.records import ApiKey, CatalogVersion, DeadLetter, IdentityRecord, LakeFile, NewKey, Project
 from warehouse.registry_tables import (
     api_keys,
+    bulk_loads,
     catalog_versions,
     dead_letters,
     identity_records,
@@ -27,23 +33,27 @@ from warehouse.registry_tables import (
     observed_names,
     open_engine,
     projects,
+    replaced_files,
+    webhook_secrets,
 )
+from warehouse.webhook_secrets import OVERLAP_MS, WebhookSecret
 
 UNAVAILABLE: Final = (OperationalError, OSError)
 """What its methods raise when the database is away, full, or kept by somebody else for too long."""
 _PROJECT_KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-MAX_OBSERVED = 20_000
-"""Observed names of one project: where keys are made up as events are sent, the first ones do."""
-_LONGEST_EVENT, _LONGEST_PATH = 400, 1_000
 _OF_A_PROJECT = (
+    replaced_files,
     api_keys,
+    bulk_loads,
     catalog_versions,
     dead_letters,
     identity_records,
     lake_files,
     log_positions,
     observed_names,
+    webhook_secrets,
 )
+_FILE_COLUMNS = tuple(column for column in lake_files.c if column.name != "columns")
 _VERSION_COLUMNS = (catalog_versions.c.number, catalog_versions.c.digest, catalog_versions.c.created_at_ms)
 
 
@@ -189,12 +199,18 @@ class Registry:
 
     # The lake's manifest
 
-    def add_files(self, files: Sequence[LakeFile], reserved: tuple[int, int] | None = None) -> None:
+    def add_files(
+        self,
+        files: Sequence[LakeFile],
+        reserved: tuple[int, int] | None = None,
+        seen: Mapping[Sighting, Seen] | None = None,
+    ) -> None:
         """Bring files of a bulk load into being, all of them or none.
 
         Args:
             reserved: first and last `seq` of the load. What follows the newest cut at once moves it; a load that was
                 reserved while the log went on is passed when the log lands.
+            seen: what the events of these files, which are of one project, have held.
 
         Raises:
             RegistryError: a file reaches below what its project's manifest already holds.
@@ -207,17 +223,62 @@ class Registry:
                 first, last = reserved or (seq_lo, max(f.seq_hi for f in files if f.project == project))
                 if _landed_seq(connection, project) == first - 1:
                     _write_landed_seq(connection, project, last)
+                observed_table.add_observed(connection, project, seen or {})
             if files:
                 connection.execute(lake_files.insert(), [_row(lake_files, file) for file in files])
 
+    def add_batch(
+        self,
+        project: str,
+        load: str,
+        position: Mapping[str, Any],
+        files: Sequence[LakeFile],
+        reserved: tuple[int, int] | None,
+        seen: Mapping[Sighting, Seen],
+        letters: Sequence[DeadLetter],
+    ) -> None:
+        """Bring a batch of a bulk load into being, all or nothing: files as `add_files` does, dead letters, position.
+
+        Args:
+            position: what `load_position` gives for the load from here on, until `end_load`.
+            reserved: None when there are no files.
+        """
+        with self._engine.begin() as connection:
+            self._lock(connection, project)
+            if reserved is not None:
+                self._refuse_overlap(connection, project, reserved[0])
+                if _landed_seq(connection, project) == reserved[0] - 1:
+                    _write_landed_seq(connection, project, reserved[1])
+                observed_table.add_observed(connection, project, seen)
+                connection.execute(lake_files.insert(), [_row(lake_files, file) for file in files])
+            bulk_table.keep_letters(connection, project, letters)
+            bulk_table.keep_position(connection, project, load, position)
+
+    def load_position(self, project: str, load: str) -> dict[str, Any] | None:
+        """How far a bulk load has come; None when it has not begun, or has ended."""
+        with self._reader.connect() as connection:
+            return bulk_table.read_position(connection, project, load)
+
+    def end_load(self, project: str, load: str) -> None:
+        """A bulk load is complete: the same files again are another load."""
+        with self._engine.begin() as connection:
+            bulk_table.forget_position(connection, project, load)
+
     def add_log(
-        self, project: str, files: Sequence[LakeFile], records: Sequence[IdentityRecord], after: int, landed_seq: int
+        self,
+        project: str,
+        files: Sequence[LakeFile],
+        records: Sequence[IdentityRecord],
+        after: int,
+        landed_seq: int,
+        seen: Mapping[Sighting, Seen] | None = None,
     ) -> None:
         """Bring a stretch of the log into being, all of it or nothing, and move the newest cut.
 
         Args:
             after: where the stretch begins: the newest cut as it was read.
             landed_seq: the last `seq` of the stretch, which is the newest cut from here on.
+            seen: what its events have held.
 
         Raises:
             RegistryError: somebody else has landed meanwhile.
@@ -234,6 +295,7 @@ class Registry:
             if records:
                 rows = [_row(identity_records, record) | {"project": project} for record in records]
                 connection.execute(identity_records.insert(), rows)
+            observed_table.add_observed(connection, project, seen or {})
             _write_landed_seq(connection, project, landed_seq)
 
     def landed_seq(self, project: str) -> int:
@@ -247,54 +309,74 @@ class Registry:
         columns = statement.with_only_columns(*(c for c in identity_records.c if c.name != "project"))
         return tuple(IdentityRecord(**row) for row in self._rows(columns.order_by(identity_records.c.seq)))
 
-    def files(self, project: str, cut: int | None = None) -> tuple[LakeFile, ...]:
-        """Files of a project that hold an event with `seq <= cut`, by `seq`; all of them without a cut.
+    def files(self, project: str, cut: int | None = None, after: int = 0) -> tuple[LakeFile, ...]:
+        """Files of a project that may hold an event with `after < seq <= cut`, by `seq`; without a cut up to the last.
 
-        The last ones may hold later events too: readers filter by `seq`.
+        They may hold earlier and later events too: readers filter by `seq`.
         """
-        statement = select(lake_files).where(lake_files.c.project == project).order_by(lake_files.c.seq_lo)
+        its_files = (lake_files.c.project == project) & (lake_files.c.seq_hi > after)
+        # Most files have the same columns: each text is read once.
+        statement = select(*_FILE_COLUMNS, cast(lake_files.c.columns, Text)).where(its_files)
         if cut is not None:
             statement = statement.where(lake_files.c.seq_lo <= cut)
-        return tuple(LakeFile(**{**row, "columns": tuple(row["columns"])}) for row in self._rows(statement))
+        columns = cache(_columns)
+        with self._reader.connect() as connection:
+            rows = connection.execute(statement.order_by(lake_files.c.seq_lo)).all()
+        return tuple(LakeFile(*(*row[:-1], columns(row[-1]))) for row in rows)
 
-    def add_observed(self, project: str, sightings: Iterable[Sighting]) -> None:
-        """Notes what events have held; what is known already, and what is too long to be a name, is passed over."""
-        short = {s for s in sightings if len(s.event) <= _LONGEST_EVENT and len(s.path) <= _LONGEST_PATH}
-        known = self.observed(project)
-        if short <= known:
-            return
+    def replace_files(self, project: str, old: Sequence[LakeFile], new: Sequence[LakeFile], at_ms: int) -> None:
+        """Put files in the place of others that hold the same events; the old ones stay on disk until they are swept.
+
+        Raises:
+            RegistryError: an old one is not there any more.
+        """
         with self._engine.begin() as connection:
             self._lock(connection, project)
-            present = select(observed_names).where(observed_names.c.project == project)
-            known = {Sighting(row.event, row.path, row.type) for row in connection.execute(present)}
-            new = sorted(short - known)[: max(0, MAX_OBSERVED - len(known))]
-            if new:
-                connection.execute(observed_names.insert(), [{"project": project, **s._asdict()} for s in new])
+            replaced_table.replace_files(connection, project, old, at_ms)
+            connection.execute(lake_files.insert(), [_row(lake_files, file) for file in new])
+
+    def replaced_files(self, project: str, until_ms: int | None = None) -> list[str]:
+        """Paths of files that were replaced up to an instant (inclusive), all of them without one."""
+        with self._reader.connect() as connection:
+            return replaced_table.replaced_paths(connection, project, until_ms)
+
+    def forget_replaced(self, project: str, paths: Sequence[str]) -> None:
+        """Files that were replaced are gone."""
+        with self._engine.begin() as connection:
+            replaced_table.forget_replaced(connection, project, paths)
 
     def observed(self, project: str) -> set[Sighting]:
         """Everything that events of a project have held."""
-        statement = select(observed_names).where(observed_names.c.project == project)
-        return {Sighting(row["event"], row["path"], row["type"]) for row in self._rows(statement)}
+        return set(self.seen(project))
+
+    def seen(self, project: str) -> dict[Sighting, Seen]:
+        """The same with how often and when, by name; what only an older version of this program saw has 0 times."""
+        rows = self._rows(observed_table.observed_statement(project))
+        return {
+            Sighting(row["event"], row["path"], row["type"]): Seen(row["times"], row["first_ms"], row["last_ms"])
+            for row in rows
+        }
+
+    # Secrets of webhooks
+
+    def webhook_secrets(self, project: str) -> tuple[WebhookSecret, ...]:
+        """The secrets of a project's pipelines, by pipeline."""
+        with self._reader.connect() as connection:
+            return webhook_table.read_webhook_secrets(connection, project)
+
+    def rotate_webhook_secret(self, project: str, pipeline: str, overlap_ms: int = OVERLAP_MS) -> WebhookSecret:
+        """A new secret; the one before, if there is one, works on for `overlap_ms`."""
+        with self._engine.begin() as connection:
+            self._lock(connection, project)
+            return webhook_table.rotate_webhook_secret(connection, project, pipeline, _wall_ms(), overlap_ms)
 
     # Dead letters
 
     def add_dead_letters(self, project: str, letters: Iterable[DeadLetter]) -> None:
         """Keep events that were not accepted; one that is there already counts once more, and is open again."""
-        first: dict[str, DeadLetter] = {}
-        times = Counter[str]()
-        for letter in letters:
-            first.setdefault(letter.digest, letter)
-            times[letter.digest] += letter.times
         with self._engine.begin() as connection:
             self._lock(connection, project)
-            of_project = dead_letters.c.project == project
-            for digest, letter in first.items():
-                its_row = of_project & (dead_letters.c.digest == digest)
-                again = dead_letters.update().where(its_row)
-                seen = {"times": dead_letters.c.times + times[digest], "status": "open", "closed_at_ms": None}
-                if connection.execute(again.values(seen)).rowcount == 0:
-                    row = _row(dead_letters, letter) | {"project": project, "times": times[digest]}
-                    connection.execute(dead_letters.insert(), _without(row, "id"))
+            bulk_table.keep_letters(connection, project, letters)
 
     def dead_letters(
         self, project: str, *, status: str | None = "open", reason: str | None = None, after: int = 0, limit: int = 100
@@ -332,6 +414,11 @@ class Registry:
         with self._engine.begin() as connection:
             return connection.execute(change.values(status=status, closed_at_ms=_wall_ms())).rowcount
 
+    def events(self, project: str) -> int:
+        """Events in the lake."""
+        with self._reader.connect() as connection:
+            return replaced_table.total_rows(connection, project)
+
     def max_seq(self, project: str) -> int:
         """Largest `seq` in the lake; 0 when nothing has landed."""
         with self._reader.connect() as connection:
@@ -358,6 +445,10 @@ class Registry:
             return connection.execute(statement).mappings().all()
 
 
+def _columns(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
+
+
 def _wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -365,10 +456,6 @@ def _wall_ms() -> int:
 def _row(table: Table, record: object) -> dict[str, Any]:
     """The columns of `table` that a record has a field for."""
     return {name: getattr(record, name) for name in table.c.keys() if hasattr(record, name)}  # noqa: SIM118  # a collection of columns
-
-
-def _without(row: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key != name}
 
 
 def _dead_letter(row: RowMapping) -> DeadLetter:

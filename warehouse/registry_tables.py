@@ -18,6 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
     create_engine,
     event,
+    inspect,
     make_url,
 )
 from sqlalchemy.engine import URL
@@ -74,12 +75,28 @@ lake_files = Table(
     Column("columns", JSON, nullable=False),
     comment="Grain: one row a file of the lake. The manifest: a file that is not here does not exist.",
 )
+replaced_files = Table(
+    "replaced_files",
+    metadata,
+    Column("project", ForeignKey("projects.key"), primary_key=True),
+    Column("path", String(400), primary_key=True),
+    Column("replaced_at_ms", BigInteger, nullable=False),
+    comment="Grain: one row a file that compaction took out of the manifest and that may still be read.",
+)
 log_positions = Table(
     "log_positions",
     metadata,
     Column("project", ForeignKey("projects.key"), primary_key=True),
     Column("landed_seq", BigInteger, nullable=False),
     comment="Grain: one row a project. Every record of its log up to `landed_seq` has landed: the newest cut.",
+)
+bulk_loads = Table(
+    "bulk_loads",
+    metadata,
+    Column("project", ForeignKey("projects.key"), primary_key=True),
+    Column("load", String(64), primary_key=True),
+    Column("position", JSON, nullable=False),
+    comment="Grain: one row a bulk load that has begun and not ended: how far its files have landed.",
 )
 identity_records = Table(
     "identity_records",
@@ -98,8 +115,23 @@ observed_names = Table(
     Column("event", String(400), primary_key=True),
     Column("path", String(1000), primary_key=True),
     Column("type", String(16), primary_key=True),
+    Column("times", BigInteger, nullable=False, server_default="0"),
+    Column("first_ms", BigInteger, nullable=False, server_default="0"),
+    Column("last_ms", BigInteger, nullable=False, server_default="0"),
     comment="Grain: one row a type that an event's property, or an attribute (event empty), has had; path and type "
-    "are empty for the event itself.",
+    "are empty for the event itself. `times`: events that have landed, `first_ms` and `last_ms`: by their `ts`.",
+)
+webhook_secrets = Table(
+    "webhook_secrets",
+    metadata,
+    Column("project", ForeignKey("projects.key"), primary_key=True),
+    Column("pipeline", String(64), primary_key=True),
+    Column("secret", String(100), nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("previous", String(100)),
+    Column("previous_until_ms", BigInteger),
+    comment="Grain: one row a pipeline that signs. The secret itself is here: no signature is checked without it. "
+    "The one before works until `previous_until_ms`, wall time.",
 )
 dead_letters = Table(
     "dead_letters",
@@ -138,6 +170,7 @@ def open_engine(url: str) -> Engine:
         engine = create_engine(parsed, pool_pre_ping=True)
     with engine.begin() as connection:
         metadata.create_all(connection)
+        _add_missing_columns(connection)
     return engine
 
 
@@ -150,6 +183,15 @@ def lock_project(connection: Connection, project: str) -> bool:
     # SQLite leaves `FOR UPDATE` out: there the transaction already holds the only write lock.
     row = projects.select().where(projects.c.key == project).with_for_update()
     return connection.execute(row).first() is not None
+
+
+def _add_missing_columns(connection: Connection) -> None:
+    """Columns that came to be after the table of an older home; they have a default."""
+    held = {column["name"] for column in inspect(connection).get_columns(observed_names.name)}
+    for column in observed_names.columns:
+        if column.name not in held:
+            declared = f"{column.name} BIGINT NOT NULL DEFAULT 0"
+            connection.exec_driver_sql(f"ALTER TABLE {observed_names.name} ADD COLUMN {declared}")
 
 
 def _open_sqlite(url: URL) -> Engine:

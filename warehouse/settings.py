@@ -1,9 +1,18 @@
 """Where a TinyCDP home lies and how it is reached, as one frozen value."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
+
+from dsl.clock import DAY_MS
+from dsl.windows import read_window
+from warehouse.exceptions import SettingsError
+
+SHORTEST_DEDUP_MS = 7 * DAY_MS
+"""No event id is forgotten earlier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +64,27 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that the environment decides.
+    """Everything that the environment decides; each has a variable (docs/reference/settings.md).
 
     Attributes:
         redis_url: an outside Redis or Valkey; None uses the embedded one of this home.
         project: the project that commands and processes work on.
+        settle_ms: how long after the first event of a burst its effect on segments is told.
+        grace_period_ms: an event that comes later than this after it happened counts as late in the metrics.
+        dedup_ttl_ms: how long the online store knows an event's id; an older event takes the late lane.
+        tick_ms: between two looks of the worker at the log.
+        max_log: records that may wait for the worker; beyond it nothing is taken in.
     """
 
     home: Home
     redis_url: str | None = None
     project: str = "default"
     log_level: str = "info"
+    settle_ms: int = 5_000
+    grace_period_ms: int = 120_000
+    dedup_ttl_ms: int = SHORTEST_DEDUP_MS
+    tick_ms: int = 1_000
+    max_log: int = 5_000_000
 
     @property
     def registry_url(self) -> str:
@@ -74,10 +93,51 @@ class Settings:
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
-        """Settings from `TINYCDP_HOME`, `TINYCDP_REDIS_URL`, `TINYCDP_PROJECT`, `TINYCDP_LOG_LEVEL`."""
-        return cls(
-            home=Home(Path(environ.get("TINYCDP_HOME", "var")).absolute()),
-            redis_url=environ.get("TINYCDP_REDIS_URL") or None,
-            project=environ.get("TINYCDP_PROJECT", "default"),
-            log_level=environ.get("TINYCDP_LOG_LEVEL", "info"),
-        )
+        """Settings from the variables `TINYCDP_…`; what is not set, or empty, has its default.
+
+        Raises:
+            SettingsError: a variable does not say what it must.
+        """
+        home = Home(Path(environ.get("TINYCDP_HOME") or "var").absolute())
+        given = {name: read(variable, environ[variable]) for variable, name, read in _READ if environ.get(variable)}
+        return cls(home, **given)
+
+
+def _text(_: str, text: str) -> str:
+    return text
+
+
+def _duration(variable: str, text: str) -> int:
+    """Milliseconds of a duration as the language writes it."""
+    window = read_window(text)
+    if window is None:
+        raise SettingsError(f"{variable} is `{text}`: it takes a duration such as `5s`, `2m`, `12h` or `7d`")
+    return window.width_ms
+
+
+def _long_duration(variable: str, text: str) -> int:
+    found_ms = _duration(variable, text)
+    if found_ms < SHORTEST_DEDUP_MS:
+        raise SettingsError(f"{variable} is `{text}`: it takes `7d` or more")
+    return found_ms
+
+
+def _count(variable: str, text: str) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,11}", text):
+        raise SettingsError(f"{variable} is `{text}`: it takes a whole number of 1 or more")
+    return int(text)
+
+
+_READ: Final[Sequence[tuple[str, str, Callable[[str, str], Any]]]] = (
+    ("TINYCDP_REDIS_URL", "redis_url", _text),
+    ("TINYCDP_PROJECT", "project", _text),
+    ("TINYCDP_LOG_LEVEL", "log_level", _text),
+    ("TINYCDP_SETTLE", "settle_ms", _duration),
+    ("TINYCDP_GRACE_PERIOD", "grace_period_ms", _duration),
+    ("TINYCDP_DEDUP_TTL", "dedup_ttl_ms", _long_duration),
+    ("TINYCDP_TICK", "tick_ms", _duration),
+    ("TINYCDP_MAX_LOG", "max_log", _count),
+)
+"""Variable, field, and what reads it."""
+VARIABLES: Final = ("TINYCDP_HOME", *(variable for variable, _, _ in _READ))
+"""Every variable that is read."""

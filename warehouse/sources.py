@@ -3,7 +3,7 @@
 Like tiles they are kept by source: a merge moves nothing. Attribute values never pass through DuckDB's JSON functions.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +11,11 @@ import polars as pl
 
 from dsl.numbers import read_json
 from warehouse.attributes import NAMES_WRITTEN, json_text
-from warehouse.coverage import forget_covered, read_covered, write_covered
+from warehouse.coverage import forget_covered, read_covered, require_covered, write_covered
 from warehouse.database import Connection, transaction
 from warehouse.events_view import events_view_sql
-from warehouse.records import LakeFile
 from warehouse.refresh import Refresh
-from warehouse.stretches import stretches
+from warehouse.stretches import FilesAfter, stretches
 
 _CREATE = """
 CREATE OR REPLACE TABLE sources (
@@ -29,7 +28,8 @@ CREATE OR REPLACE TABLE sources (
 );
 CREATE OR REPLACE TABLE source_attributes (
     source_id VARCHAR NOT NULL, name VARCHAR NOT NULL, ts_ms BIGINT NOT NULL, event_id VARCHAR NOT NULL, value VARCHAR
-)
+);
+CREATE OR REPLACE TABLE system_sources (source_id VARCHAR NOT NULL, last_seq BIGINT NOT NULL)
 """
 _MERGE_SEEN = """
 MERGE INTO sources AS kept USING (
@@ -45,6 +45,20 @@ WHEN MATCHED THEN UPDATE SET
     events = kept.events + seen.events,
     last_seq = seen.last_seq
 WHEN NOT MATCHED THEN INSERT BY NAME
+"""
+_MERGE_SYSTEM = """
+MERGE INTO system_sources AS kept USING (
+    SELECT source_id, max(seq) AS last_seq
+    FROM stretch_events
+    WHERE kind = 'system' AND seq > {lo:d} AND seq <= {hi:d}
+    GROUP BY source_id
+) AS told USING (source_id)
+WHEN MATCHED THEN UPDATE SET last_seq = told.last_seq
+WHEN NOT MATCHED THEN INSERT BY NAME
+"""
+_HEARD_FROM = """
+SELECT source_id FROM sources WHERE last_seq > {since:d}
+UNION SELECT source_id FROM system_sources WHERE last_seq > {since:d}
 """
 _IDENTIFIES = """
 SELECT source_id, ts_ms, event_id, properties
@@ -84,17 +98,19 @@ class SourcesUpdate:
     writes: int
 
 
-def update_sources(connection: Connection, refresh: Refresh, files: Sequence[LakeFile], lake: Path) -> SourcesUpdate:
+def update_sources(connection: Connection, refresh: Refresh, files: FilesAfter, lake: Path) -> SourcesUpdate:
     """Folds the events that the tables have not seen yet, however late, into them: all of it or nothing.
 
     Tables:
         sources: Grain: one row per source with an event of any outside kind. Keys: source_id.
         source_attributes: Grain: one row per source and attribute that it ever wrote: the newest write by
             `(ts, event_id)`, as JSON text; NULL unsets. Keys: source_id, name.
+        system_sources: Grain: one row per source with an event of the kind `system`, and the `seq` of its newest.
+            Keys: source_id.
     """
     found = SourcesUpdate(0, 0)
     with transaction(connection):
-        covered = read_covered(connection, "sources", refresh.cut)
+        covered = read_covered(connection, "sources", refresh.cut, _CREATE)
         if covered is None:
             # Identities and profiles are made from what these tables held.
             forget_covered(connection)
@@ -102,10 +118,21 @@ def update_sources(connection: Connection, refresh: Refresh, files: Sequence[Lak
         for lo, hi, its_files in stretches(files, covered or 0, refresh.cut):
             connection.execute(events_view_sql(its_files, refresh.cut, (), lake, "stretch_events"))
             ((seen,),) = connection.execute(_MERGE_SEEN.format(lo=lo, hi=hi)).fetchall()
+            connection.execute(_MERGE_SYSTEM.format(lo=lo, hi=hi))
             found = SourcesUpdate(found.sources + seen, found.writes + _merge_writes(connection, lo, hi))
         connection.execute("DROP VIEW IF EXISTS stretch_events")
-        write_covered(connection, "sources", refresh.cut)
+        write_covered(connection, "sources", refresh.cut, _CREATE)
     return found
+
+
+def heard_from(connection: Connection, since: int, cut: int) -> str:
+    """A query of the sources with an event of any kind and `since < seq <= cut`; the lake is not opened.
+
+    Raises:
+        RefreshError: `sources` is of another cut.
+    """
+    require_covered(connection, "sources", cut)
+    return _HEARD_FROM.format(since=since)
 
 
 def newest_writes(identifies: Iterable[Identify]) -> dict[tuple[str, str], tuple[int, str, str | None]]:

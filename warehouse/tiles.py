@@ -1,6 +1,6 @@
 """The table `tiles`: what is kept of the events of every source, hop by hop; a refresh folds what is new into it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -14,9 +14,8 @@ from warehouse.columns import count
 from warehouse.database import Connection, transaction
 from warehouse.events_view import events_view_sql
 from warehouse.exceptions import RefreshError
-from warehouse.records import LakeFile
 from warehouse.refresh import Refresh
-from warehouse.stretches import stretches
+from warehouse.stretches import FilesAfter, stretches
 
 _CREATE_BASES = """
 CREATE TABLE IF NOT EXISTS tile_bases (
@@ -50,7 +49,7 @@ class Folding:
 
 
 def update_tiles(
-    connection: Connection, checked: CheckedCatalog, refresh: Refresh, files: Sequence[LakeFile], lake: Path
+    connection: Connection, checked: CheckedCatalog, refresh: Refresh, files: FilesAfter, lake: Path
 ) -> Folding:
     """Folds the events that each base has not seen yet, drops what no window can reach: all of it or nothing.
 
@@ -131,13 +130,26 @@ def _fold(connection: Connection, checked: CheckedCatalog, members: Sequence[Til
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE folded AS (SELECT * FROM tiles LIMIT 0) UNION ALL BY NAME {folded}"
     )
-    write = "INSERT INTO tiles FROM folded" if lo == 0 else duckdb_tiles.merge_sql("folded")
-    written, made = count(connection, write), count(connection, "SELECT count(*) FROM folded")
+    writes = ["INSERT INTO tiles FROM folded"] if lo == 0 else [*map(duckdb_tiles.merge_sql, _by_calendar(members))]
+    written, made = sum(count(connection, text) for text in writes), count(connection, "SELECT count(*) FROM folded")
     if written != made:
         raise RefreshError(f"{made} tiles were folded and {written} written: nothing has changed; this is a bug")
     events = count(connection, "SELECT count(*) FROM stretch")
     connection.execute("DROP TABLE stretch; DROP TABLE folded")
     return events
+
+
+def _by_calendar(members: Iterable[TileBase]) -> Iterator[str]:
+    """What was folded by days of a calendar, and what was by hops of a clock.
+
+    Instants are larger than dates by far: a merge of both would look at all rows in between, which are all there are.
+    """
+    for _, group in groupby(sorted(members, key=_is_of_a_calendar), key=_is_of_a_calendar):
+        yield f"(FROM folded WHERE base_id IN ({', '.join(str(each.base_id) for each in group)}))"
+
+
+def _is_of_a_calendar(tile_base: TileBase) -> bool:
+    return tile_base.grain_ms == LOCAL_DAY
 
 
 def _drop_unreachable(connection: Connection, checked: CheckedCatalog, refresh: Refresh) -> None:
@@ -148,6 +160,7 @@ def _drop_unreachable(connection: Connection, checked: CheckedCatalog, refresh: 
         if kept_ms is not None:
             oldest = refresh.today - kept_ms // DAY_MS if tile_base.grain_ms == LOCAL_DAY else refresh.t_ms - kept_ms
             span = 0 if tile_base.grain_ms == LOCAL_DAY else tile_base.grain_ms
+            # Nothing is done to the column, so that whole row groups are passed over by their bounds.
             connection.execute(
-                "DELETE FROM tiles WHERE base_id = ? AND hop_start + ? <= ?", [tile_base.base_id, span, oldest]
+                "DELETE FROM tiles WHERE base_id = ? AND hop_start <= ?", [tile_base.base_id, oldest - span]
             )

@@ -9,6 +9,7 @@ import yaml
 
 from dsl.catalog import Catalog, Flag
 from dsl.diagnostics import DefinitionError, Diagnostic
+from dsl.documents.pipelines import written_pipeline
 from dsl.documents.reader import BUILT_IN_VARIANTS, FileReader
 from dsl.documents.values import Reading
 from dsl.documents.yaml_nodes import YamlFile, plain_value
@@ -32,8 +33,9 @@ class Loaded:
 
     Attributes:
         sources: where each expression stands: by `("trait", key)`, `("segment", key)`, `("flag", key, "0")` with the
-            number of the rule, and the segment of an export by `("export", name)`. Texts that no file holds, those of
-            a feature's traits and of rules, stand by themselves under the file's name.
+            number of the rule, the segment of an export by `("export", name)`, and the type of a property by
+            `("event", event, path)` and `("pipeline", pipeline, event, path)`. Texts that no file holds, those of a
+            feature's traits and of rules, stand by themselves under the file's name.
     """
 
     catalog: Catalog
@@ -68,6 +70,7 @@ def dump_yaml(catalog: Catalog) -> str:
     """The catalog as one file of definitions; loaded again it is equal to `catalog`."""
     document = {
         "events": [_without_defaults(event) for event in catalog.to_document()["events"]],
+        "pipelines": [written_pipeline(pipeline) for pipeline in catalog.pipelines],
         "attributes": dict(catalog.attributes),
         "traits": [_without_defaults(trait) for trait in catalog.to_document()["traits"]],
         "features": [_without_defaults(feature) for feature in catalog.to_document()["features"]],

@@ -11,6 +11,7 @@ from yaml.nodes import Node, ScalarNode, SequenceNode
 from dsl.catalog import EventSchema, Export, Feature, Flag, Rule, Segment, Trait, Variant
 from dsl.diagnostics import DefinitionError
 from dsl.documents.audience_rules import read_rules, rule_mistakes
+from dsl.documents.pipelines import PipelineReader
 from dsl.documents.values import NAMED, VALUE_TYPES, ValueReader, called
 from dsl.documents.yaml_nodes import Field
 from dsl.features import expand, feature_mistakes, read_feature
@@ -32,8 +33,10 @@ class FileReader(ValueReader):
 
     def read(self) -> None:
         """Reads the whole file; a definition with a mistake is reported and left out."""
+        pipelines = PipelineReader(self.file, self.into)
         sections: dict[str, Callable[[Node], None]] = {
             "events": lambda node: self._every(node, "`events`", self._event, self.into.events),
+            "pipelines": lambda node: self._every(node, "`pipelines`", pipelines.pipeline, self.into.pipelines),
             "attributes": lambda node: self.into.attributes.update(self.types(node, "`attributes`", unique=True)),
             "traits": lambda node: self._every(node, "`traits`", self._trait, self.into.traits),
             "features": lambda node: self._every(node, "`features`", self._feature, self.into.features),
@@ -59,7 +62,9 @@ class FileReader(ValueReader):
         if fields is None:
             return None
         name = self.file.text(fields["name"][1], "an event's `name`")
-        properties = self.types(fields["properties"][1], "`properties`") if "properties" in fields else {}
+        properties = (
+            self.types(fields["properties"][1], "`properties`", event=str(name)) if "properties" in fields else {}
+        )
         if name is None or not self.is_new("event", name, fields["name"][1]):
             return None
         return EventSchema(name, properties, self.optional(fields, "description"))

@@ -7,7 +7,7 @@ from typing import Final, TypeVar, get_args
 
 from yaml.nodes import Node, ScalarNode, SequenceNode
 
-from dsl.catalog import Catalog, EventSchema, Export, Feature, Flag, Segment, Trait, ValueType
+from dsl.catalog import Catalog, EventSchema, Export, Feature, Flag, Pipeline, Segment, Trait, ValueType
 from dsl.diagnostics import Diagnostic
 from dsl.documents.yaml_nodes import Field, YamlFile
 from dsl.keys import KEY, KEY_RULE, TAKEN
@@ -36,6 +36,7 @@ class Reading:
     flags: list[Flag] = field(default_factory=list)
     exports: list[Export] = field(default_factory=list)
     features: list[Feature] = field(default_factory=list)
+    pipelines: list[Pipeline] = field(default_factory=list)
 
     def catalog(self) -> Catalog:
         """All of it, in the order in which it was read."""
@@ -47,6 +48,7 @@ class Reading:
             flags=tuple(self.flags),
             exports=tuple(self.exports),
             features=tuple(self.features),
+            pipelines=tuple(self.pipelines),
         )
 
 
@@ -72,13 +74,19 @@ class ValueReader:
             return ""
         return self.file.text(fields[name][1], f"`{name}`") or ""
 
-    def types(self, node: Node, what: str, unique: bool = False) -> dict[str, ValueType]:
-        """Types by name; `unique` names may stand in one file only."""
+    def types(self, node: Node, what: str, unique: bool = False, event: str | None = None) -> dict[str, ValueType]:
+        """Types by name; `unique` names may stand in one file only.
+
+        Args:
+            event: whose properties they are: notes the place of each under `("event", event, name)`.
+        """
         found: dict[str, ValueType] = {}
         for name, (key_node, value) in (self.file.fields(node, what, optional=None) or {}).items():
             value_type = self.word("type", value, VALUE_TYPES)
             if value_type is not None and (not unique or self.is_new("attribute", name, key_node)):
                 found[name] = value_type
+            if event is not None and isinstance(value, ScalarNode):
+                self.into.sources.setdefault(("event", event, name), self.file.expression(value, f"event `{event}`"))
         return found
 
     def word(self, what: str, node: Node, known: tuple[_Word, ...]) -> _Word | None:

@@ -43,6 +43,10 @@ class YamlFile:
 
     source: Source
     found: list[Diagnostic] = field(default_factory=list)
+    _lines: tuple[str, ...] = field(init=False, repr=False, default=())
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_lines", tuple(self.source.text.split("\n")))
 
     def compose(self) -> Node | None:
         """The root; None when the file is empty or no YAML."""
@@ -143,10 +147,9 @@ class YamlFile:
         """
         block = node.style in ("|", ">")
         value = node.value.rstrip() if block else node.value
-        lines = tuple(self.source.text.split("\n"))
-        origins = self._block_origins(node, value, lines) if block else self._inline_origins(node)
+        origins = self._block_origins(node, value, self._lines) if block else self._inline_origins(node)
         if origins:
-            return Source(value, self.source.name, lines, origins)
+            return Source(value, self.source.name, self._lines, origins)
         return Source(value, f"{self.source.name} ({what})")
 
     def _inline_origins(self, node: ScalarNode) -> tuple[Position, ...]:

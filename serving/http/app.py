@@ -12,10 +12,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from serving.admin import identity_documents
 from serving.decide import Catalogs, CatalogUnusableError
-from serving.http import decisions, health, other_dialects, tracking
+from serving.http import dead_letters, decisions, health, identity, other_dialects, pipeline_ingest, tracking
 from serving.http.ingest_plane import IngestPlane
 from serving.http.logs import configure_logs, fault_fields
+from serving.http.metrics import Metrics
 from serving.http.openapi import DocumentedApi
 from serving.http.orphan import end_with_parent
 from serving.http.plane import Plane
@@ -24,6 +26,7 @@ from serving.http.question import DecideRequest
 from serving.http.requests import RequestFrame, request_id
 from serving.ingest.letters import LettersUnavailableError
 from serving.online import OnlineReader, OnlineStoreError, connect_async, embedded_url
+from serving.online.exceptions import BackPressureError
 from warehouse.settings import Settings
 
 _log = structlog.get_logger("tinycdp.http")
@@ -76,14 +79,22 @@ def create_app(settings: Settings) -> FastAPI:
         DecideRequest,
         health.HealthAnswer,
         ProblemDocument,
+        *dead_letters.DESCRIBED,
+        *pipeline_ingest.DESCRIBED,
         *tracking.DESCRIBED,
         *other_dialects.DESCRIBED,
+        *identity_documents.DESCRIBED,
     )
     app.state.plane = Plane(reader, Catalogs(reader))
-    app.state.ingest = IngestPlane(client, settings)
+    app.state.settings = settings
+    app.state.metrics = Metrics()
+    app.state.ingest = IngestPlane(client, settings, app.state.metrics)
     app.include_router(decisions.router)
     app.include_router(tracking.router)
     app.include_router(other_dialects.router)
+    app.include_router(pipeline_ingest.router)
+    app.include_router(identity.router)
+    app.include_router(dead_letters.router)
     app.include_router(health.router)
     app.add_middleware(
         CORSMiddleware,
@@ -108,7 +119,7 @@ class _Api(DocumentedApi):
 
     def build_middleware_stack(self) -> ASGIApp:
         """What serves a connection."""
-        return RequestFrame(super().build_middleware_stack())
+        return RequestFrame(super().build_middleware_stack(), self.state.metrics.observe)
 
 
 @asynccontextmanager
@@ -131,6 +142,9 @@ def _problem(request: Request, error: Exception) -> Problem:
     match error:
         case Problem():
             return error
+        case BackPressureError():
+            headers = {"retry-after": str(error.retry_after_s)}
+            return Problem("overloaded", "too many events wait to be landed: send these again later", headers=headers)
         case OnlineStoreError():
             # Its own text names addresses of the inside, and a store may repeat what it was asked.
             _log.warning("store_unavailable", error_type=type(error.__cause__ or error).__name__)

@@ -1,23 +1,36 @@
-"""Bodies of requests that bring events: read up to a limit, inflated, parsed."""
+"""Bodies of requests: read up to a limit, within a time; those that bring events inflated and parsed."""
 
+import asyncio
 from typing import Any, Final
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from serving.http.problems import Problem, ProblemCode, ProblemItem
 from serving.ingest.body import BodyError, TooLargeError, inflate, read_json
 
 LARGEST_BODY_BYTES: Final = 10_000_000
 """As sent, and inflated."""
+LONGEST_BODY_S: Final = 30.0
+"""Seconds for a body to come: whoever sends a byte now and then does not hold a request for ever."""
 
 
 async def read_events(request: Request) -> Any:
     """The JSON value of a body, whatever its content type says: browsers send JSON as text to spare a preflight.
 
     Raises:
-        Problem: 413 too large, 415 another encoding than gzip, 400 no JSON.
+        Problem: 413 too large, 415 another encoding than gzip, 400 no JSON, 408 not all of it came.
     """
-    body, encoding = await _body(request), request.headers.get("content-encoding", "identity").strip().lower()
+    return inflated(request, await _body(request))
+
+
+def inflated(request: Request, body: bytes) -> Any:
+    """The JSON value of a body that was read, inflated when its headers say so.
+
+    Raises:
+        Problem: as `read_events`.
+    """
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
     try:
         if encoding == "gzip":
             body = inflate(body, LARGEST_BODY_BYTES)
@@ -30,22 +43,32 @@ async def read_events(request: Request) -> Any:
         raise _problem("malformed_json", str(error)) from error
 
 
-async def read_bytes(request: Request) -> bytes:
-    """The body as it was sent, up to the limit.
+async def read_bytes(request: Request, largest: int = LARGEST_BODY_BYTES) -> bytes:
+    """The body as it was sent, up to a limit in bytes.
 
     Raises:
-        Problem: it is larger.
+        Problem: it is larger, or not all of it came.
     """
-    return await _body(request)
+    return await _body(request, largest)
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, largest: int = LARGEST_BODY_BYTES) -> bytes:
+    try:
+        async with asyncio.timeout(LONGEST_BODY_S):
+            return await _all_of(request, largest)
+    except TimeoutError:
+        raise _problem("body_incomplete", f"the body did not come within {LONGEST_BODY_S:g} s") from None
+    except ClientDisconnect:
+        raise _problem("body_incomplete", "the connection ended before the whole body had come") from None
+
+
+async def _all_of(request: Request, largest: int) -> bytes:
     parts, size = [], 0
     async for part in request.stream():
         parts.append(part)
         size += len(part)
-        if size > LARGEST_BODY_BYTES:
-            raise _problem("too_large", f"the body is larger than {LARGEST_BODY_BYTES:,} bytes")
+        if size > largest:
+            raise _problem("too_large", f"the body is larger than {largest:,} bytes")
     return b"".join(parts)
 
 

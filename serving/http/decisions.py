@@ -18,6 +18,7 @@ from serving.http.question import QUERY_PARAMETERS, DecideRequest, read_body, re
 from serving.online import Reading
 
 _FAILURES = (400, 401, 403, 404, 422, 500, 503)
+_BODY_FAILURES = (*_FAILURES, 408, 413)
 _PUBLISH_HELP = "no definitions are published yet: `tinycdp apply DIR`, then `tinycdp refresh`"
 
 
@@ -67,7 +68,9 @@ async def decide_by_query(request: Request) -> Response:
 
 
 @router.post(
-    "", responses=answers(DecisionAnswer, DecisionsAnswer, failures=_FAILURES), openapi_extra=json_body(DecideRequest)
+    "",
+    responses=answers(DecisionAnswer, DecisionsAnswer, failures=_BODY_FAILURES),
+    openapi_extra=json_body(DecideRequest),
 )
 async def decide_by_body(request: Request) -> Response:
     """Ask one flag, or several at once from one state, with what the request itself brings along as context."""

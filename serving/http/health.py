@@ -1,12 +1,18 @@
-"""`GET /health`: whether decisions can be answered, and from how old a snapshot. Needs no key."""
+"""`GET /health` and `GET /metrics`: whether this process can answer, and what it has counted. Neither needs a key.
+
+There are counts and ages in them, and nobody's data.
+"""
 
 import time
 
 import msgspec
 from fastapi import APIRouter, Request
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
 from dsl.clock import format_instant
+from serving.http.ingest_plane import IngestPlane
+from serving.http.metrics import Metrics
 from serving.http.openapi import answers
 from serving.http.plane import Plane
 from serving.online import Snapshot
@@ -47,6 +53,16 @@ async def health(request: Request) -> Response:
     store = StoreHealth(reachable=True, latency_ms=round((time.perf_counter() - began) * 1000, 3))
     answer = HealthAnswer("ok", store, _snapshot_health(found) if found else None)
     return Response(msgspec.json.encode(answer), media_type="application/json")
+
+
+@router.get("/metrics", responses={**answers(failures=(500, 503)), 200: {"description": "OK"}})
+async def read_metrics(request: Request) -> Response:
+    """Counters of this process, and gauges of the project's log, worker and newest publication, for Prometheus."""
+    ingest = IngestPlane.of(request)
+    facts, worker = await ingest.facts(), await ingest.worker_metrics()
+    published = await Plane.of(request).reader.snapshot()
+    age_ms = None if published is None else published.age_ms
+    return Response(Metrics.of(request).page(worker, facts.clock.now_ms(), age_ms), media_type=CONTENT_TYPE_LATEST)
 
 
 def _snapshot_health(found: Snapshot) -> SnapshotHealth:

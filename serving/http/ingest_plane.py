@@ -1,26 +1,36 @@
 """What routes that take events in work with: the project's facts, keys, and the one way in."""
 
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import redis.asyncio
 from fastapi import Request
 
 from dsl.apikeys import digest, is_well_formed
+from dsl.conformance import CompiledPipeline
 from serving.http.auth import given_keys
+from serving.http.metrics import Metrics
 from serving.http.problems import Problem, ProblemItem
 from serving.ingest.check import Rules
+from serving.ingest.conformity import examine_by
 from serving.ingest.group import GroupAppender
-from serving.ingest.intake import Parcel, Taken, take
+from serving.ingest.intake import Examine, Parcel, Taken, take
 from serving.ingest.letters import Letters
-from serving.online import OnlineAppender
+from serving.ingest.replay import ExamineRoute, Replayed, replay
+from serving.ingest.schemas import Schemas
+from serving.online import OnlineAppender, OnlineReader
+from serving.online.append import AppendRules
+from serving.online.metrics import WorkerMetrics, read_worker_metrics
+from serving.online.pipelines import Violated, count_violations, read_webhook_secrets
 from serving.online.project import ProjectFacts, read_facts
 from warehouse.settings import Settings
 
 FACTS_S: Final = 1.0
 """Seconds for which the project's facts are kept: a revoked key works that much longer."""
+MOST_REPLAYED: Final = 1_000
 _WRITERS: Final = ("write", "admin")
 _FORMS: Final = (
     "send it as `writeKey` in the body, as `Authorization: Bearer KEY`, with Basic as the user, or as `X-API-Key: KEY`"
@@ -30,12 +40,15 @@ _FORMS: Final = (
 class IngestPlane:
     """Takes in the events of one project."""
 
-    def __init__(self, client: redis.asyncio.Redis, settings: Settings) -> None:
+    def __init__(self, client: redis.asyncio.Redis, settings: Settings, metrics: Metrics) -> None:
+        self._schemas = Schemas(OnlineReader(client, settings.project))
         self.project = settings.project
         self._client = client
-        self._appends = GroupAppender(OnlineAppender(client, settings.project))
-        self._letters = Letters(settings)
-        self._rules = Rules()
+        self._metrics = metrics
+        rules = AppendRules(settings.dedup_ttl_ms, settings.max_log)
+        self._appends = GroupAppender(OnlineAppender(client, settings.project, rules))
+        self.letters = Letters(settings)
+        self._rules = Rules(append=rules)
         self._facts: ProjectFacts | None = None
         self._read_at_s = 0.0
 
@@ -71,7 +84,7 @@ class IngestPlane:
             Problem: 401 without a valid key, 403 when the only valid ones are of another kind.
         """
         distinct = dict.fromkeys(key for key in told if isinstance(key, str) and key)
-        kinds = {key: await self.kind_of(key) for key in [*distinct, *given_keys(request)]}
+        kinds = await self._kinds([*distinct, *given_keys(request)])
         if any(kind in _WRITERS for kind in kinds.values()):
             return frozenset(key for key in distinct if kinds[key] not in _WRITERS)
         known = [kind for kind in kinds.values() if kind is not None]
@@ -85,28 +98,76 @@ class IngestPlane:
 
     async def kind_of(self, key: str) -> str | None:
         """`write`, `read` or `admin`; None when the key does not work."""
-        if not is_well_formed(key):
-            return None
-        found = (await self.facts()).keys.get(digest(key))
-        if found is None:
-            # It may have been made a moment ago.
+        return (await self._kinds([key]))[key]
+
+    async def _kinds(self, keys: Iterable[str]) -> dict[str, str | None]:
+        """The kind of each key. One that is not known may have been made a moment ago: the facts are read once more."""
+        digests = {key: digest(key) if is_well_formed(key) else "" for key in keys}
+        facts = await self.facts()
+        if any(its and its not in facts.keys for its in digests.values()):
             self._facts = None
-            found = (await self.facts()).keys.get(digest(key))
-        return found
+            facts = await self.facts()
+        return {key: facts.keys.get(its) for key, its in digests.items()}
 
     async def take(self, parcel: Parcel) -> list[Taken]:
         """Take in the events of a parcel; what became of each."""
         facts = await self.facts()
-        rules = self._rules
-        if rules.zone is not facts.zone:
-            rules = self._rules = replace(rules, zone=facts.zone)
-        return await take(
-            replace(parcel, schema_version=facts.catalog_version),
-            rules,
-            self._appends,
-            self._letters.keep,
-            facts.clock.now_ms(),
+        now_ms, parcel = facts.clock.now_ms(), replace(parcel, schema_version=facts.catalog_version)
+        taken = await take(parcel, self._rules_of(facts), self._appends, self.letters.keep, now_ms)
+        self._metrics.count(parcel.route, taken)
+        return taken
+
+    async def replay(self, ids: Sequence[int], reason: str | None, patch: Mapping[str, Any]) -> list[Replayed]:
+        """Take open dead letters in again; those that are accepted are closed.
+
+        Args:
+            ids: which; without any, the first thousand of a reason.
+
+        Raises:
+            RegistryError: there is no letter of an id.
+        """
+        if ids:
+            chosen = await self.letters.chosen(ids)
+        else:
+            chosen = await self.letters.listed(status="open", reason=reason, after=0, limit=MOST_REPLAYED)
+        facts = await self.facts()
+        found = await replay(
+            chosen, patch, self._rules_of(facts), self._appends, await self._examiner(), facts.clock.now_ms()
         )
+        await self.letters.close([each.letter.id for each in found if each.taken.is_accepted], "replayed")
+        return found
+
+    async def pipelines(self) -> Mapping[str, CompiledPipeline]:
+        """The schemas that events are checked against, by key: those of the catalog that decisions use."""
+        return await self._schemas.get((await self.facts()).catalog_version)
+
+    async def _examiner(self) -> ExamineRoute:
+        """Looks at events of pipelines by today's schemas."""
+        pipelines = await self.pipelines()
+
+        def by_route(route: str) -> Examine | None:
+            pipeline = pipelines.get(route.removeprefix("pipeline:"))
+            return None if pipeline is None else examine_by(pipeline, Counter())
+
+        return by_route
+
+    async def webhook_secrets(self, pipeline: str) -> tuple[str, ...]:
+        """The secrets of a pipeline that work now."""
+        return await read_webhook_secrets(self._client, self.project, pipeline)
+
+    async def count_violations(self, counted: Mapping[Violated, int]) -> None:
+        """Note what events were not as their pipelines say."""
+        await count_violations(self._client, self.project, counted)
+
+    async def worker_metrics(self) -> WorkerMetrics:
+        """The project's log and worker, as they are now."""
+        return await read_worker_metrics(self._client, self.project)
+
+    def _rules_of(self, facts: ProjectFacts) -> Rules:
+        email_from_traits = facts.identity.email_from_traits
+        if self._rules.zone is not facts.zone or self._rules.email_from_traits != email_from_traits:
+            self._rules = replace(self._rules, zone=facts.zone, email_from_traits=email_from_traits)
+        return self._rules
 
 
 def idempotency_key(request: Request) -> str:

@@ -109,7 +109,7 @@ async def mini_track(request: Request) -> Response:
 @router.post(
     "/cdp/ingest",
     status_code=202,
-    responses=answers(CdpAccepted, failures=(401, 403, 413, 415, 500, 503), success=202)
+    responses=answers(CdpAccepted, failures=(401, 403, 408, 413, 415, 500, 503), success=202)
     | answers(CdpError, failures=(), success=400),
     openapi_extra=json_body(CdpEvent),
 )

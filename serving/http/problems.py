@@ -9,6 +9,7 @@ import msgspec
 from starlette.responses import Response
 
 ProblemCode = Literal[
+    "body_incomplete",
     "bug",
     "catalog_unusable",
     "flag_missing",
@@ -28,12 +29,16 @@ ProblemCode = Literal[
     "key_invalid",
     "key_missing",
     "key_wrong_kind",
+    "letter_not_found",
     "malformed_json",
+    "merge_refused",
     "method_not_allowed",
     "missing_field",
     "no_identifier",
     "overloaded",
     "pipeline_not_found",
+    "profile_not_found",
+    "project_not_found",
     "project_unknown",
     "registry_unavailable",
     "route_not_found",
@@ -48,6 +53,7 @@ ProblemCode = Literal[
 ]
 
 STATUSES: Mapping[ProblemCode, int] = {
+    "body_incomplete": 408,
     "bug": 500,
     "catalog_unusable": 503,
     "flag_missing": 400,
@@ -67,12 +73,16 @@ STATUSES: Mapping[ProblemCode, int] = {
     "key_invalid": 401,
     "key_missing": 401,
     "key_wrong_kind": 403,
+    "letter_not_found": 404,
     "malformed_json": 400,
+    "merge_refused": 409,
     "method_not_allowed": 405,
     "missing_field": 400,
     "no_identifier": 400,
     "overloaded": 503,
     "pipeline_not_found": 404,
+    "profile_not_found": 404,
+    "project_not_found": 404,
     "project_unknown": 503,
     "registry_unavailable": 503,
     "route_not_found": 404,

@@ -10,6 +10,7 @@ from fastapi import Request
 from dsl.identifiers import Kind, identifiers
 from dsl.nearest import nearest
 from dsl.numbers import read_json, write_number
+from serving.http.bodies import read_bytes
 from serving.http.problems import Problem, ProblemCode, ProblemItem
 
 LARGEST_BODY_BYTES = 262_144
@@ -93,7 +94,7 @@ async def read_body(request: Request) -> DecideRequest:
         Problem: too large, no JSON, or not of the shape of `DecideRequest`.
     """
     try:
-        value = read_json((await _body(request)).decode())
+        value = read_json((await read_bytes(request, LARGEST_BODY_BYTES)).decode())
     except ValueError as error:  # not JSON, not UTF-8, NaN, too deep
         raise _problem("malformed_json", f"the body is not JSON: {_json_error(error)}", "$") from error
     try:
@@ -112,15 +113,6 @@ def read_query(parameters: Mapping[str, str]) -> DecideRequest:
         if name == "flags" or name.startswith("context"):
             raise _problem("invalid_request", f"`{name}` goes into the body of a POST, not into a query", "query")
     return msgspec.convert({name: parameters[name] for name in QUERY_PARAMETERS if name in parameters}, DecideRequest)
-
-
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_BODY_BYTES:
-            raise _problem("too_large", f"the body is larger than {LARGEST_BODY_BYTES} bytes", "$")
-    return bytes(body)
 
 
 def _text(value: str | int | None) -> str | None:

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from uuid import uuid4
 
 import structlog
@@ -19,10 +20,11 @@ def request_id(scope: Scope) -> str:
 
 
 class RequestFrame:
-    """ASGI middleware: takes or makes `x-request-id`, sends it back with every answer, logs the request."""
+    """ASGI middleware: takes or makes `x-request-id`, sends it back, logs and measures the request."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, observe: Callable[[str, int, float], None]) -> None:
         self._app = app
+        self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -43,13 +45,10 @@ class RequestFrame:
         try:
             await self._app(scope, receive, answer)
         finally:
-            _log.info(
-                "request",
-                method=scope["method"],
-                route=_route(scope),
-                status=answer.status,
-                duration_ms=round((time.perf_counter() - began) * 1000, 3),
-            )
+            seconds, route = time.perf_counter() - began, _route(scope)
+            self._observe(route, answer.status, seconds)
+            duration_ms = round(seconds * 1000, 3)
+            _log.info("request", method=scope["method"], route=route, status=answer.status, duration_ms=duration_ms)
 
 
 class _Answer:

@@ -14,7 +14,7 @@ from serving.http.problems import Problem, ProblemItem
 from serving.ingest.intake import Parcel, Taken
 from serving.ingest.sent import Envelope
 
-FAILURES: Final = (400, 401, 403, 413, 415, 500, 503)
+FAILURES: Final = (400, 401, 403, 408, 413, 415, 500, 503)
 _SINGLE: Final[Mapping[str, str]] = {
     kind: kind for kind in ("identify", "track", "page", "screen", "group", "alias")
 } | {"i": "identify", "t": "track", "p": "page", "s": "screen", "g": "group", "a": "alias"}
@@ -149,7 +149,7 @@ async def library_metrics() -> Response:
 
 
 @router.get(
-    "/projects/{write_key}/settings", responses={**answers(failures=(404, 500, 503)), 200: {"description": "OK"}}
+    "/projects/{write_key}/settings", responses={**answers(failures=(404, 422, 500, 503)), 200: {"description": "OK"}}
 )
 async def library_settings(request: Request, write_key: str) -> Response:
     """What Segment's browser library asks before it sends: that its events go here and nowhere else."""

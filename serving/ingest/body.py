@@ -1,9 +1,10 @@
 """Bodies as they come over the wire: inflated, decoded, read as JSON without losing a digit."""
 
 import json
+import sys
 import zlib
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 import msgspec
@@ -20,7 +21,7 @@ class TooLargeError(BodyError):
 
 
 class NotANumber:
-    """`NaN`, `Infinity` or `-Infinity`, which are no JSON and which some senders write."""
+    """`NaN` and infinities, which are no JSON and which some senders write; exponents that nothing holds."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -32,8 +33,20 @@ def _written(value: object) -> msgspec.Raw:
     raise TypeError(f"{type(value).__name__} is no value of JSON")
 
 
+def _fraction(text: str) -> Decimal | NotANumber:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return NotANumber(text)
+
+
+def _integer(text: str) -> int | Decimal:
+    """Python refuses to read more digits than that as an integer."""
+    return int(text) if len(text) <= sys.int_info.default_max_str_digits else Decimal(text)
+
+
 _LARGEST_NAME: Final = 64
-_decoder = msgspec.json.Decoder(float_hook=Decimal)
+_decoder = msgspec.json.Decoder(float_hook=_fraction)
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _raw_encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=_written)
 _sorted_encoder = msgspec.json.Encoder(decimal_format="number", order="sorted")
@@ -149,10 +162,9 @@ def _read_slowly(body: bytes) -> Any:
     except UnicodeDecodeError:
         raise BodyError("the body is not UTF-8") from None
     try:
-        value = json.loads(text, parse_float=Decimal, parse_constant=NotANumber)
+        value = json.loads(text, parse_float=_fraction, parse_int=_integer, parse_constant=NotANumber)
     except RecursionError:
         raise BodyError("the body nests too deeply") from None
-    except ValueError as error:
-        said = error.msg if isinstance(error, json.JSONDecodeError) else "a number has too many digits"
-        raise BodyError(f"the body is no JSON: {said[:_LARGEST_NAME].lower()}") from None
+    except json.JSONDecodeError as error:
+        raise BodyError(f"the body is no JSON: {error.msg[:_LARGEST_NAME].lower()}") from None
     return without_surrogates(value)

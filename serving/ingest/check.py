@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 from dsl.clock import DAY_MS, UTC_ZONE, Zone, parse_instant
@@ -12,7 +13,8 @@ from dsl.identifiers import identifiers, is_blocked
 from dsl.numbers import replace_surrogates
 from serving.ingest.body import canonical_json, depth_of, find_not_a_number, json_text
 from serving.ingest.sent import Rejected, Sent, kind_of
-from serving.online import DEDUP_WINDOW_MS, Item, body_digest
+from serving.online import Item, body_digest
+from serving.online.append import RULES, AppendRules
 
 LONGEST_EVENT_ID: Final = 100
 LONGEST_NAME: Final = 400
@@ -20,11 +22,13 @@ LONGEST_IDENTIFIER: Final = 500
 MOST_PROPERTIES: Final = 300
 DEEPEST: Final = 32
 _MOST_DIGITS: Final = 30
+_LATEST_MS: Final = 10**15
 _EARLIEST_MS: Final = parse_instant("0001-01-02")
 _FIELDS: Final[Mapping[IdentifierKind, str]] = {
     "user": "userId",
     "external": "externalId",
     "email": "email",
+    "email_hash": "emailHash",
     "device": "deviceId",
     "anon": "anonymousId",
 }
@@ -37,14 +41,14 @@ class Rules:
     Attributes:
         zone: of the local day.
         email_from_traits: `traits.email` of an identify counts where no e-mail is given beside it.
-        dedup_window_ms: older events take the late lane.
+        append: by which an event takes the late lane.
         max_lateness_ms: events that are older than that when they come are not accepted.
         max_event_bytes: of the record that the log keeps.
     """
 
     zone: Zone = UTC_ZONE
     email_from_traits: bool = True
-    dedup_window_ms: int = DEDUP_WINDOW_MS
+    append: AppendRules = RULES
     max_lateness_ms: int = 400 * DAY_MS
     max_event_bytes: int = 32_768
 
@@ -95,7 +99,7 @@ def _checked(sent: Sent, rules: Rules, received_at_ms: int, otherwise: str) -> I
         body_digest(canonical_json([sent.kind, name, named, previous, happened_ms, sent.properties])),
         named,
         previous,
-        is_late=ts_ms < received_at_ms - rules.dedup_window_ms,
+        is_late=rules.append.is_late(ts_ms, received_at_ms),
     )
 
 
@@ -122,10 +126,10 @@ def _name(value: object) -> str:
 def _instant(value: object, field: str) -> int:
     if isinstance(value, str):
         try:
-            found = parse_instant(value.strip())
+            found = _parsed(value.strip())
         except ValueError as error:
             raise Rejected("invalid_timestamp", str(error), f"$.{field}") from None
-    elif isinstance(value, int | Decimal) and not isinstance(value, bool) and abs(value) < 10**15:
+    elif isinstance(value, int | Decimal) and not isinstance(value, bool) and -_LATEST_MS < value < _LATEST_MS:
         found = int(value // 1)
     else:
         raise Rejected(
@@ -136,6 +140,12 @@ def _instant(value: object, field: str) -> int:
     if found < _EARLIEST_MS:
         raise Rejected("invalid_timestamp", f"`{field}` lies before the year 1", f"$.{field}")
     return found
+
+
+@lru_cache(maxsize=1_024)
+def _parsed(text: str) -> int:
+    """Events of a batch share `sentAt`, and some their instant."""
+    return parse_instant(text)
 
 
 def _ts(happened_ms: int | None, sent_at: object, received_at_ms: int) -> int:
@@ -151,7 +161,7 @@ def _ts(happened_ms: int | None, sent_at: object, received_at_ms: int) -> int:
 
 
 def _named(sent: Sent, rules: Rules) -> dict[IdentifierKind, str | int | None]:
-    found = {kind: _identifier(value, _FIELDS.get(kind, kind)) for kind, value in sent.named.items()}
+    found = {kind: _identifier(value, _FIELDS[kind]) for kind, value in sent.named.items() if value is not None}
     if rules.email_from_traits and sent.kind == "identify" and not found.get("email"):
         address = sent.properties.get("email")
         if isinstance(address, str) and len(address) <= LONGEST_IDENTIFIER:

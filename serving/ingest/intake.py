@@ -3,9 +3,11 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, Protocol
 from uuid import uuid4
 
+from dsl.failpoints import reached
 from serving.ingest.body import raw_text
 from serving.ingest.check import Rules, check
 from serving.ingest.dialects import DIALECTS
@@ -97,9 +99,11 @@ async def take(parcel: Parcel, rules: Rules, appends: Appends, keep: Keep, recei
         received_at_ms: the project's now.
     """
     unpacked = _unpack(parcel, rules, received_at_ms)
+    reached("ingest.before_append")
     answers = await appends.append(list(unpacked.items.values()), received_at_ms) if unpacked.items else []
+    reached("ingest.after_append")
     for (place, item), answer in zip(unpacked.items.items(), answers, strict=True):
-        unpacked.taken[place] = _taken(item, answer)
+        unpacked.taken[place] = taken_of(item, answer)
     letters = [
         _letter(parcel, event, unpacked.taken[place], received_at_ms)
         for place, event in enumerate(parcel.events)
@@ -107,22 +111,45 @@ async def take(parcel: Parcel, rules: Rules, appends: Appends, keep: Keep, recei
     ]
     if letters:
         await keep(letters)
+        reached("ingest.after_dead_letters")
     return [unpacked.taken[place] for place in range(len(parcel.events))]
 
 
+def understand(
+    route: str,
+    event: object,
+    envelope: Envelope,
+    rules: Rules,
+    received_at_ms: int,
+    make_id: Callable[[], str],
+    examine: Examine | None = None,
+) -> Item:
+    """One event as it is appended.
+
+    Args:
+        make_id: gives the id of an event that has none.
+
+    Raises:
+        Rejected: it is none, or breaks a rule.
+    """
+    if not isinstance(event, dict):
+        raise Rejected("invalid_event", f"the event is {kind_of(event)}: expected an object")
+    sent = DIALECTS[route.partition(":")[0]](event, envelope)
+    if examine is not None:
+        examine(sent)
+    return check(sent, rules, received_at_ms, "" if sent.event_id else make_id())
+
+
 def _unpack(parcel: Parcel, rules: Rules, received_at_ms: int) -> _Unpacked:
-    found, dialect = _Unpacked(), DIALECTS[parcel.route.partition(":")[0]]
+    found = _Unpacked()
     for place, event in enumerate(parcel.events):
-        otherwise = _made_id(parcel.idempotency_key, place)
         try:
-            if not isinstance(event, dict):
-                raise Rejected("invalid_event", f"the event is {kind_of(event)}: expected an object")
-            if parcel.bad_keys and event.get("writeKey") in parcel.bad_keys:
+            if parcel.bad_keys and isinstance(event, dict) and event.get("writeKey") in parcel.bad_keys:
                 raise Rejected("invalid_write_key", "the event's own write key is not valid", "$.writeKey")
-            sent = dialect(event, parcel.envelope)
-            if parcel.examine is not None:
-                parcel.examine(sent)
-            found.items[place] = check(sent, rules, received_at_ms, otherwise)
+            make_id = partial(_made_id, parcel.idempotency_key, place)
+            found.items[place] = understand(
+                parcel.route, event, parcel.envelope, rules, received_at_ms, make_id, parcel.examine
+            )
         except Rejected as why:
             found.taken[place] = Taken(why.code, _id_of(event), "", None, why.detail, why.path, why.more)
     return found
@@ -149,7 +176,8 @@ _REFUSALS: Mapping[str, str] = {
 }
 
 
-def _taken(item: Item, answer: Answer) -> Taken:
+def taken_of(item: Item, answer: Answer) -> Taken:
+    """What the append script made of an item."""
     detail = _REFUSALS.get(answer.code, "")
     profile_id = "" if detail else answer.profile_id
     return Taken(answer.code, item.event_id, profile_id, answer.seq, detail, "$" if detail else "")

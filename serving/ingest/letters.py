@@ -3,9 +3,10 @@
 import asyncio
 import importlib
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from dsl.failure import Failure
+from warehouse.exceptions import UnknownProject
 from warehouse.records import DeadLetter
 from warehouse.settings import Settings
 
@@ -15,6 +16,10 @@ _REGISTRY: Final = "warehouse.registry"
 
 class LettersUnavailableError(Failure):
     """Dead letters cannot be kept: nothing of the request may be answered as done."""
+
+
+class UnknownLetterError(Failure):
+    """There is no dead letter of that id."""
 
 
 class Letters:
@@ -32,6 +37,34 @@ class Letters:
         """
         await self._run(lambda registry: registry.add_dead_letters(self._settings.project, letters))
 
+    async def listed(self, *, status: str | None, reason: str | None, after: int, limit: int) -> tuple[DeadLetter, ...]:
+        """As `Registry.dead_letters`."""
+        wanted = {"status": status, "reason": reason, "after": after, "limit": limit}
+        found = await self._run(lambda registry: registry.dead_letters(self._settings.project, **wanted))
+        return tuple(found)
+
+    async def chosen(self, ids: Sequence[int]) -> tuple[DeadLetter, ...]:
+        """Letters by id.
+
+        Raises:
+            UnknownLetterError: there is none of an id.
+        """
+        project = self._settings.project
+        try:
+            found = await self._run(lambda registry: [registry.dead_letter(project, each) for each in ids])
+        except Failure as error:
+            raise UnknownLetterError(str(error)) from error
+        return tuple(found)
+
+    async def counts(self) -> dict[tuple[str, str], int]:
+        """As `Registry.count_dead_letters`."""
+        found = await self._run(lambda registry: registry.count_dead_letters(self._settings.project))
+        return dict(found)
+
+    async def close(self, ids: Sequence[int], status: Literal["replayed", "discarded"]) -> int:
+        """As `Registry.close_dead_letters`."""
+        return int(await self._run(lambda registry: registry.close_dead_letters(self._settings.project, ids, status)))
+
     async def _run(self, work: Callable[[Any], Any]) -> Any:
         return await asyncio.to_thread(self._now, work)
 
@@ -41,7 +74,7 @@ class Letters:
             self._registry = module.Registry(self._settings.registry_url)
         try:
             return work(self._registry)
-        except module.UNAVAILABLE as error:
+        except (*module.UNAVAILABLE, UnknownProject) as error:
             raise LettersUnavailableError(
                 f"dead letters cannot be kept ({type(error).__name__}): nothing of this request is done"
             ) from error

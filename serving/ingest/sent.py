@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from dsl.event import Kind
 from dsl.identifiers import Kind as IdentifierKind
+from serving.ingest.body import raw_text, read_json
 
 ReasonCode = Literal[
     "id_conflict",
@@ -58,13 +59,14 @@ class Envelope:
     context: Mapping[str, Any] = field(default_factory=dict)
 
     def to_document(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {"type": self.type, "sentAt": self.sent_at, "context": dict(self.context)}
+        """As plain texts, which keep every digit, and what is no JSON."""
+        return {"type": self.type, "sentAt": raw_text(self.sent_at), "context": raw_text(self.context)}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "Envelope":
         """The envelope that `to_document` wrote."""
-        return cls(document.get("type", ""), document.get("sentAt"), document.get("context") or {})
+        sent_at, context = (read_json(str(document[name]).encode()) for name in ("sentAt", "context"))
+        return cls(str(document["type"]), sent_at, context)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from serving.online.append import (
     DEDUP_WINDOW_MS,
     Answer,
+    AppendRules,
     Item,
     OnlineAppender,
     Refusal,
@@ -13,10 +14,11 @@ from serving.online.append import (
 )
 from serving.online.connection import connect, connect_async, store_errors
 from serving.online.embedded import embedded_url
-from serving.online.exceptions import OlderPublicationError, OnlineStoreError
+from serving.online.exceptions import BackPressureError, OlderPublicationError, OnlineStoreError
 from serving.online.fold import Fold
 from serving.online.identities import catch_up, erase_identity, publish_identities, publish_profiles, unmerge
 from serving.online.log import LateEvent, LogEntry, read_late, read_log
+from serving.online.metrics import WorkerMetrics, read_worker_metrics, worker_metrics
 from serving.online.publication import Publication
 from serving.online.reading import OnlineReader, current_catalog, look_up, resolve, snapshot
 from serving.online.snapshot import Reading, Snapshot, SourceReading
@@ -25,6 +27,8 @@ from serving.online.store import delete_project, publish_catalog, publish_keys, 
 __all__ = [
     "DEDUP_WINDOW_MS",
     "Answer",
+    "AppendRules",
+    "BackPressureError",
     "Fold",
     "Item",
     "LateEvent",
@@ -38,6 +42,7 @@ __all__ = [
     "Refusal",
     "Snapshot",
     "SourceReading",
+    "WorkerMetrics",
     "append",
     "body_digest",
     "catch_up",
@@ -55,10 +60,12 @@ __all__ = [
     "publish_profiles",
     "read_late",
     "read_log",
+    "read_worker_metrics",
     "reserve_seq",
     "resolve",
     "settings_item",
     "snapshot",
     "store_errors",
     "unmerge",
+    "worker_metrics",
 ]

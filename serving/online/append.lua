@@ -3,12 +3,14 @@
 -- The rules of links are those of dsl/identity_graph.py; a property test holds both equal.
 -- Every key is made from a prefix that carries the project's hash tag, so all of them share its slot.
 --
--- KEYS: counter of seq, log, late lane, last appended_at, identity settings, identifiers kept apart.
+-- KEYS: counter of seq, log, late lane, last appended_at, identity settings, identifiers kept apart, metrics.
 -- ARGV: prefixes of the keys of event ids, identifiers, profiles, fresh events; now (ms), time to live of an event id
---       (ms), namespace of profile ids (16 bytes), the items (MessagePack: see Item in append.py).
--- Returns JSON: for each item [code, seq, profile id, source id, conflicts].
+--       (ms), namespace of profile ids (16 bytes), records that may wait (0: no limit), the items (MessagePack: see Item
+--       in append.py).
+-- Returns JSON: for each item [code, seq, profile id, source id, conflicts]. Errors LOGFULL and OOM: nothing was done.
 
 local SEQ, LOG, LATE, APPENDED_AT, SETTINGS, APART = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local METRICS, MAX_WAITING = KEYS[7], tonumber(ARGV[8])
 local EVENT, IDENT, PROFILE, FRESH = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local NOW, KEEP_MS, NAMESPACE = tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local UNKNOWN = '*'
@@ -236,6 +238,7 @@ local function wait(event_id, digest, mentioned, previous, record)
   call('SET', EVENT .. event_id, 'late:' .. digest, 'PX', KEEP_MS)
   call('XADD', LATE, '*', 'at', appended_at, 'id', event_id, 'digest', digest, 'who', cjson.encode(mentioned),
     'previous', previous, 'record', record)
+  call('HINCRBY', METRICS, 'late', 1)
 end
 
 local function accept(type, event_id, identifiers, alias, record)
@@ -254,12 +257,14 @@ local function append(item)
     return accept(type, event_id, identifiers, alias, record)
   end
   local is_checked = lane ~= '' and lane ~= 'late'
-  if is_checked then call('XDEL', LATE, lane) end
   local known = call('GET', EVENT .. event_id)
   if known then
     local state, known_digest = known:match('^(%w+):(.*)$')
     if known_digest ~= digest and known_digest ~= UNKNOWN and digest ~= UNKNOWN then return {'id_conflict', '', would_be(source), source or ''} end
-    if state ~= 'late' then return {'duplicate', state, would_be(source), source or ''} end
+    if state ~= 'late' then
+      if is_checked then call('XDEL', LATE, lane) end
+      return {'duplicate', state, would_be(source), source or ''}
+    end
     if not is_checked then return {'late', '', would_be(source), source or ''} end
   end
   if type == 'event' and not source then return {'no_identifier', '', '', ''} end
@@ -268,7 +273,9 @@ local function append(item)
     return {'late', '', would_be(source), source}
   end
   call('SET', EVENT .. event_id, seen, 'PX', KEEP_MS)
-  return accept(type, event_id, identifiers, alias, record)
+  local answer = accept(type, event_id, identifiers, alias, record)
+  if is_checked then call('XDEL', LATE, lane) end
+  return answer
 end
 
 local function append_all(items)
@@ -277,9 +284,29 @@ local function append_all(items)
   return #answers > 0 and cjson.encode(answers) or '[]'
 end
 
+-- What was looked up moves from one stream to the other: it takes no more room than before.
+local function asks_for_room(items)
+  local new = 0
+  for place = 1, #items do
+    local lane = items[place][4]
+    if lane == '' or lane == 'late' then new = new + 1 end
+  end
+  return new
+end
+
+local items = cmsgpack.unpack(ARGV[9])
+if MAX_WAITING > 0 then
+  local new = asks_for_room(items)
+  local waiting = call('XLEN', LOG) + call('XLEN', LATE)
+  if new > 0 and waiting + new > MAX_WAITING then
+    return redis.error_reply(string.format('LOGFULL %.0f records wait', waiting))
+  end
+end
+-- Whether memory is full is asked once, when a script begins: then the first write is refused, and none was done before.
+
 -- The counter is written even when something fails half-way: a number that the log has is never given again.
 local before = last
-local done, answers = pcall(append_all, cmsgpack.unpack(ARGV[8]))
+local done, answers = pcall(append_all, items)
 if last > before then call('MSET', SEQ, string.format('%.0f', last), APPENDED_AT, appended_at) end
 if not done then return redis.error_reply(type(answers) == 'table' and answers.err or answers) end
 return answers

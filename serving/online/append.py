@@ -7,17 +7,21 @@ nothing: each item is answered with the `seq` that it already has and the code `
 
 Choices:
 
-- Whether an event is late is decided by the caller (`ts < now - DEDUP_WINDOW_MS`); it waits in the late lane under its
+- Whether an event is late is decided by the caller (`AppendRules.is_late`); it waits in the late lane under its
   id until the worker has looked its id up in all that has landed and appends it with `late_entry`, which takes it out
   of the lane in the same step, or drops it with `drop_late`.
 - Event ids are kept a day longer than the window, so that clocks need not agree to the second.
 - The log holds identifiers as they were understood (blocked ones gone, profile ids and `previousId` resolved), the
   source first: a replay never judges them differently, so no event ever changes its source.
-- An event without an identifier that is left gets no `seq` and its id is not kept: it is for the dead letters.
+- An event without an identifier that is left gets no `seq` and its id is not kept: it is for the dead letters. One that
+  was looked up and is refused stays in the lane until it is one, and then is dropped.
+- A batch that would make more wait than `AppendRules.max_log`, or that finds the server out of memory, is refused
+  whole, and nothing is written.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -30,7 +34,9 @@ from dsl.identifiers import PROFILE_NAMESPACE
 from dsl.identity_records import IdentitySettings, Reason
 from dsl.identity_text import pack_settings
 from serving.online.connection import store_errors
+from serving.online.exceptions import BackPressureError
 from serving.online.keys import Keys
+from serving.online.log import LateEvent
 
 DAY_MS: Final = 86_400_000
 DEDUP_WINDOW_MS: Final = 7 * DAY_MS
@@ -44,10 +50,47 @@ letters. `late` waits in the late lane.
 """
 
 _APPEND = (Path(__file__).parent / "append.lua").read_text(encoding="utf-8")
-KEEP_MS: Final = DEDUP_WINDOW_MS + DAY_MS
-"""How long an event id is remembered."""
+_LANDING_S, _MEMORY_S = 5, 30
+"""Seconds after which a worker has landed something, and after which somebody may have made room."""
+# KEYS: late lane, an event id. ARGV: its entry, what is known of the id while it waits, and from here on, and how long.
+_DROP = """
+if redis.call('GET', KEYS[2]) == ARGV[2] then
+  if ARGV[3] == '' then redis.call('DEL', KEYS[2]) else redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4]) end
+end
+return redis.call('XDEL', KEYS[1], ARGV[1])
+"""
 UNKNOWN_DIGEST: Final = "*"
 """Of an event id whose body is no longer known: it counts as the same body."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppendRules:
+    """How much a log takes in, and how long it knows what it has.
+
+    Attributes:
+        dedup_ttl_ms: how long an event's id is known at least; an older event takes the late lane.
+        max_log: records that may wait, in the log and in the late lane; 0 is no limit.
+    """
+
+    dedup_ttl_ms: int = DEDUP_WINDOW_MS
+    max_log: int = 5_000_000
+
+    @property
+    def keep_ms(self) -> int:
+        """How long an event id is remembered."""
+        return self.dedup_ttl_ms + DAY_MS
+
+    def is_late(self, ts_ms: int, now_ms: int) -> bool:
+        """Whether an event of this instant takes the late lane.
+
+        >>> AppendRules().is_late(0, 7 * 86_400_000), AppendRules().is_late(0, 7 * 86_400_000 + 1)
+        (False, True)
+        """
+        return ts_ms < now_ms - self.dedup_ttl_ms
+
+
+RULES: Final = AppendRules()
+"""What holds unless somebody says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,35 +160,53 @@ def settings_item(event_id: str, settings: IdentitySettings) -> Item:
     return Item(event_id, record, body_digest(record), (), type="settings")
 
 
-def append(client: redis.Redis, project: str, items: Sequence[Item], now_ms: int) -> list[Answer]:
+def append(
+    client: redis.Redis, project: str, items: Sequence[Item], now_ms: int, rules: AppendRules = RULES
+) -> list[Answer]:
     """Append items in this order; an answer for each.
 
     Args:
         now_ms: the project's clock; `appended_at` is this, or that of the record before if that is later.
+
+    Raises:
+        BackPressureError: too much waits already, or the store is out of memory; nothing of the batch was taken in.
     """
-    request = _Request.of(project, items, now_ms)
-    with store_errors():
+    request = _Request.of(project, items, now_ms, rules)
+    with store_errors(), _back_pressure():
         return _answers(client.register_script(_APPEND)(keys=request.keys, args=request.arguments))
 
 
-def drop_late(client: redis.Redis, project: str, entries: Iterable[str]) -> int:
-    """Take duplicates out of the late lane; how many were still there."""
-    listed = list(entries)
-    with store_errors():
-        return int(client.xdel(Keys(project).late, *listed)) if listed else 0
+def drop_late(
+    client: redis.Redis, project: str, looked_up: Iterable[tuple[LateEvent, int | None]], rules: AppendRules = RULES
+) -> int:
+    """Take events out of the late lane that are not to be appended; how many were still there.
+
+    Args:
+        looked_up: each with the `seq` of the landed event that it is a duplicate of: from here on it is answered as
+            one. None for a dead letter, whose id is let go of: sent again, it is looked up again.
+    """
+    keys, dropped = Keys(project), 0
+    script = client.register_script(_DROP)
+    for late, seq in looked_up:
+        known = f"late:{late.digest}", "" if seq is None else f"{seq}:{late.digest}"
+        arguments: list[str | int] = [late.entry, *known, rules.keep_ms]
+        with store_errors():
+            dropped += int(script(keys=[keys.late, keys.event(late.event_id)], args=arguments))
+    return dropped
 
 
 class OnlineAppender:
     """The same, without blocking: for processes that take in events from many at once."""
 
-    def __init__(self, client: redis.asyncio.Redis, project: str) -> None:
+    def __init__(self, client: redis.asyncio.Redis, project: str, rules: AppendRules = RULES) -> None:
         self._project = project
+        self._rules = rules
         self._append = client.register_script(_APPEND)
 
     async def append(self, items: Sequence[Item], now_ms: int) -> list[Answer]:
         """As the function `append`."""
-        request = _Request.of(self._project, items, now_ms)
-        with store_errors():
+        request = _Request.of(self._project, items, now_ms, self._rules)
+        with store_errors(), _back_pressure():
             return _answers(await self._append(keys=request.keys, args=request.arguments))
 
 
@@ -157,14 +218,31 @@ class _Request:
     arguments: list[Any]
 
     @classmethod
-    def of(cls, project: str, items: Sequence[Item], now_ms: int) -> "_Request":
+    def of(cls, project: str, items: Sequence[Item], now_ms: int, rules: AppendRules = RULES) -> "_Request":
         keys = Keys(project)
         prefixes = [keys.event(""), keys.ident(""), keys.profile(""), keys.fresh("")]
         packed = msgspec.msgpack.encode([_row(item) for item in items])
         return cls(
-            [keys.seq, keys.log, keys.late, keys.appended_at, keys.identity, keys.apart],
-            [*prefixes, now_ms, KEEP_MS, PROFILE_NAMESPACE.bytes, packed],
+            [keys.seq, keys.log, keys.late, keys.appended_at, keys.identity, keys.apart, keys.metrics],
+            [*prefixes, now_ms, rules.keep_ms, PROFILE_NAMESPACE.bytes, rules.max_log, packed],
         )
+
+
+@contextmanager
+def _back_pressure() -> Iterator[None]:
+    """Refusals for want of room, told apart from other failures."""
+    try:
+        yield
+    except redis.ResponseError as error:
+        said = str(error)
+        if said.startswith("LOGFULL"):
+            waiting = said.removeprefix("LOGFULL ").split(" ")[0]
+            message = f"{waiting} records wait to be landed, which is the limit: see that `tinycdp worker` runs"
+            raise BackPressureError(message, _LANDING_S) from error
+        if isinstance(error, redis.exceptions.OutOfMemoryError) or said.startswith("OOM"):
+            message = "the online store is out of memory: give it more (`maxmemory`), or let the worker catch up"
+            raise BackPressureError(message, _MEMORY_S) from error
+        raise
 
 
 def _row(item: Item) -> tuple[object, ...]:

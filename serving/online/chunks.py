@@ -14,6 +14,7 @@ import redis
 from redis.client import NEVER_DECODE
 
 from dsl.event_record import read_event
+from dsl.failpoints import reached
 from dsl.tile_codec import pack, unpack
 from dsl.tiles import add, tiles_of
 from serving.online.connection import store_errors
@@ -75,13 +76,12 @@ class ChunkFolding:
         count = len(events) if folded is None else int(known) + len(events)
         as_read = [sha1(base or b"", usedforsecurity=False).hexdigest(), hi]
         arguments: list[Any] = [*as_read, self.version, new.cut, count, pack(new, self.fold.bases)]
+        reached("chunk.before_write")
         with store_errors():
-            return bool(
-                self.client.register_script(_WRITE)(
-                    keys=[keys.base(source_id), keys.chunk(source_id)],
-                    args=arguments,
-                )
-            )
+            its_keys = [keys.base(source_id), keys.chunk(source_id)]
+            written = bool(self.client.register_script(_WRITE)(keys=its_keys, args=arguments))
+        reached("chunk.after_write")
+        return written
 
     def _read(self, keys: Keys, source_id: str) -> tuple[bytes | None, str, bytes | None, bytes]:
         """Base; `hi`, tiles and number of events of the chunk, whose tiles are none if they are of another version."""

@@ -3,6 +3,8 @@
 dsl.failure.Failure
   +- OnlineStoreError
        +- OlderPublicationError
+       +- BackPressureError
+       +- LogMovedError
 """
 
 from dsl.failure import Failure
@@ -14,3 +16,19 @@ class OnlineStoreError(Failure):
 
 class OlderPublicationError(OnlineStoreError):
     """A publication was refused because a newer one has begun."""
+
+
+class BackPressureError(OnlineStoreError):
+    """Nothing of a batch was taken in because too much waits already; the same batch can be sent again.
+
+    Attributes:
+        retry_after_s: seconds after which it is worth it.
+    """
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class LogMovedError(OnlineStoreError):
+    """A part of the log that was to be read has landed and is gone from the store: read what has landed again."""

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from dsl.bases import Bases, bases_of
 from dsl.check import CheckedCatalog
 from dsl.clock import Clock
-from dsl.event import Event
-from dsl.event_record import read_event
+from dsl.event_record import FreshEvent, read_fresh
 from dsl.state import State
 from dsl.tile_codec import unpack
 from dsl.tiles import Folded, Tiles, Write, attributes_of
@@ -33,12 +32,12 @@ class Fold:
             now_ms: the project's; by default that of its clock.
         """
         sources: list[Tiles] = []
-        fresh: list[Event] = []
+        fresh: list[FreshEvent] = []
         for source in reading.sources:
             tiles = self._tiles(source)
             cut = max((each.cut for each in tiles), default=0)
             sources += tiles
-            fresh += [read_event(record, seq, source.source_id) for seq, record in source.fresh if seq > cut]
+            fresh += [read_fresh(record) for seq, record in source.fresh if seq > cut]
         t_ms = max(_now_ms(reading) if now_ms is None else now_ms, _after(sources, fresh))
         aggregates = Folded(self.checked, self.bases, sources, fresh, t_ms, self.checked.zone, reading.ranks)
         attributes = attributes_of([*sources, Tiles(attributes=_written(fresh))])
@@ -52,15 +51,15 @@ def _now_ms(reading: Reading) -> int:
     return Clock(0 if reading.snapshot is None else reading.snapshot.clock_offset_ms).now_ms()
 
 
-def _after(sources: list[Tiles], fresh: list[Event]) -> int:
+def _after(sources: list[Tiles], fresh: list[FreshEvent]) -> int:
     """The first instant after all events; the earliest of all when there are none."""
     instants = [tiles.last_ms for tiles in sources if tiles.last_ms is not None] + [event.ts_ms for event in fresh]
     return max(instants, default=-1) + 1
 
 
-def _written(fresh: list[Event]) -> dict[str, Write]:
+def _written(fresh: list[FreshEvent]) -> dict[str, Write]:
     written: dict[str, Write] = {}
-    for event in sorted(fresh, key=lambda event: (event.ts_ms, event.event_id)):
-        if event.kind == "identify":
-            written.update((name, (event.ts_ms, event.event_id, value)) for name, value in event.properties.items())
+    identifies = [event for event in fresh if event.kind == "identify"]
+    for event in sorted(identifies, key=lambda event: (event.ts_ms, event.event_id)):
+        written.update((name, (event.ts_ms, event.event_id, value)) for name, value in event.properties.items())
     return written

@@ -3,7 +3,7 @@
 -- KEYS: counter of seq, log, last appended_at, identity settings, identifiers kept apart.
 -- ARGV: prefixes of the keys of identifiers and profiles; the seq that the replay goes up to; what to write
 --       (MessagePack: see _packed in identities.py).
--- Returns {'moved'} when a record was not appended because the log has gone on, else {seq, profiles not written...}.
+-- Returns {'moved'} when nothing was written because the log has gone on, else {seq, profiles not written...}.
 
 local SEQ, LOG, APPENDED_AT, SETTINGS, APART = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local IDENT, PROFILE = ARGV[1], ARGV[2]
@@ -39,8 +39,8 @@ local function write(profile)
 end
 
 local record = written.record
+if (record or written.guarded) and tonumber(call('GET', SEQ) or '0') ~= seq then return {'moved'} end
 if record then
-  if tonumber(call('GET', SEQ) or '0') ~= seq then return {'moved'} end
   seq = seq + 1
   local now = math.max(tonumber(record.now), tonumber(call('GET', APPENDED_AT) or '0'))
   call('SET', SEQ, whole(seq))

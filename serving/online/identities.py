@@ -22,9 +22,9 @@ import redis
 
 from dsl.identity import Identities
 from dsl.identity_records import Change, Erasure, IdentitySettings, Profile, Unmerge
-from dsl.identity_text import pack_identity, pack_settings
+from dsl.identity_text import pack_identity, pack_settings, unpack_settings
 from serving.online.connection import store_errors
-from serving.online.exceptions import OnlineStoreError
+from serving.online.exceptions import LogMovedError, OnlineStoreError
 from serving.online.keys import Keys
 from serving.online.log import read_log
 
@@ -35,7 +35,11 @@ _ATTEMPTS = 50
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """What one call of the script writes; a record is absent from a publication."""
+    """What one call of the script writes; a record is absent from a publication.
+
+    Attributes:
+        guarded: nothing is written when the log has gone on; with a record that always holds.
+    """
 
     profiles: Sequence[Profile] = ()
     retired: Sequence[tuple[str, str]] = ()
@@ -44,22 +48,37 @@ class _Written:
     apart: dict[str, tuple[str, ...]] = field(default_factory=dict)
     settings: IdentitySettings = field(default_factory=IdentitySettings)
     record: dict[str, str | int] | None = None
+    guarded: bool = False
 
 
 def catch_up(client: redis.Redis, project: str, identities: Identities) -> int:
     """Add what the log holds beyond the replay; the `seq` that it goes up to now.
 
     Raises:
-        OnlineStoreError: the log has been trimmed beyond the replay.
+        LogMovedError: the log has been trimmed beyond the replay.
     """
     for entry in read_log(client, project, identities.seq):
         if entry.seq != identities.seq + 1:
-            raise OnlineStoreError(
+            raise LogMovedError(
                 f"the log of `{project}` begins at {entry.seq}, the identities end at {identities.seq}:"
                 " replay what has landed, then repeat"
             )
         identities.add(entry.identity)
     return identities.seq
+
+
+def read_settings(client: redis.Redis, project: str) -> IdentitySettings:
+    """The settings in force: what the next link is judged by."""
+    with store_errors():
+        packed = client.get(Keys(project).identity)
+    return unpack_settings(str(packed)) if packed else IdentitySettings()
+
+
+def first_of(client: redis.Redis, project: str, profile_id: str) -> str | None:
+    """The identifier that a profile began with, also of an id that leads to another; None when nobody has the id."""
+    with store_errors():
+        found = client.hget(Keys(project).profile(profile_id), "first")
+    return None if found is None else str(found)
 
 
 def publish_identities(
@@ -99,6 +118,51 @@ def publish_rules(
         apart: of an identifier, those that an un-merge keeps apart from it.
     """
     _write(client, project, seq, _Written(apart=dict(apart), settings=settings))
+
+
+def publish_newest_rules(client: redis.Redis, project: str, identities: Identities) -> None:
+    """The same as of the newest record of the log: what was erased meanwhile is not written again.
+
+    Args:
+        identities: of all that has landed; brought up to date here.
+
+    Raises:
+        LogMovedError: the log has been trimmed beyond the replay.
+    """
+    for _ in range(_ATTEMPTS):
+        seq = catch_up(client, project, identities)
+        written = _Written(apart=identities.apart, settings=identities.settings, guarded=True)
+        if _write(client, project, seq, written) is not None:
+            return
+    raise _busy(project)
+
+
+def publish_newest(client: redis.Redis, project: str, identities: Identities, identifiers: Iterable[str]) -> int:
+    """Write the profiles of some identifiers as of the newest record of the log; how many.
+
+    Args:
+        identities: of all that has landed; brought up to date here.
+
+    Raises:
+        LogMovedError: the log has been trimmed beyond the replay.
+    """
+    named = set(identifiers)
+    for _ in range(_ATTEMPTS):
+        seq = catch_up(client, project, identities)
+        ids = {identities.profile_of(each) for each in named}
+        if not publish_profiles(
+            client, project, seq, (each for each in identities.profiles() if each.profile_id in ids)
+        ):
+            leads = identities.retired().items()
+            publish_retired(client, project, seq, (each for each in leads if identities.resolve(each[0]) in ids))
+            return len(ids - {None})
+    raise _busy(project)
+
+
+def _busy(project: str) -> OnlineStoreError:
+    return OnlineStoreError(
+        f"the log of `{project}` did not stand still in {_ATTEMPTS} attempts: repeat when it is quiet"
+    )
 
 
 def publish_retired(client: redis.Redis, project: str, seq: int, retired: Iterable[tuple[str, str]]) -> None:
@@ -180,9 +244,7 @@ def _record(
         if _write(client, project, identities.seq, _of_change(record, change, now_ms)) is not None:
             catch_up(client, project, identities)
             return record.seq
-    raise OnlineStoreError(
-        f"the log of `{project}` did not stand still in {_ATTEMPTS} attempts: repeat when it is quiet"
-    )
+    raise _busy(project)
 
 
 def _of_change(record: Unmerge | Erasure, change: Change, now_ms: int) -> _Written:
@@ -220,6 +282,8 @@ def _packed(written: _Written) -> bytes:
         "apart": {each: packed(others).decode() if others else "" for each, others in written.apart.items()},
         "settings": "" if settings == IdentitySettings() else pack_settings(settings),
     }
+    if written.guarded:
+        document["guarded"] = True
     if written.record:
         document["record"] = written.record
     return msgspec.msgpack.encode(document)

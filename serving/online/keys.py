@@ -40,6 +40,11 @@ class Keys:
         return self._key("late")
 
     @property
+    def metrics(self) -> str:
+        """Hash: what the worker and the append script have counted (`serving.online.metrics`)."""
+        return self._key("metrics")
+
+    @property
     def appended_at(self) -> str:
         """When the last record was appended, epoch milliseconds on the project's clock."""
         return self._key("appended_at")
@@ -79,6 +84,21 @@ class Keys:
     def api_keys(self) -> str:
         """Hash: hex SHA-256 of a key -> its kind."""
         return self._key("apikeys")
+
+    @property
+    def webhooks(self) -> str:
+        """Hash: pipeline -> JSON list of the secrets that its senders sign with, each with its end or null."""
+        return self._key("webhooks")
+
+    @property
+    def violations(self) -> str:
+        """Hash: JSON list of event, path and kind -> how often events were not as their pipeline says."""
+        return self._key("violations")
+
+    @property
+    def violations_last(self) -> str:
+        """Hash: the same -> when last, wall time in epoch milliseconds."""
+        return self._key("violations:last")
 
     @property
     def catalog_current(self) -> str:

@@ -10,12 +10,13 @@ An entry of the stream `{p}:log` has the id `<seq>-0` and these fields:
 - `last`: of `reserved`, the last number of the range that begins with the entry's own
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, cast
 
 import msgspec
 import redis
+from redis.client import NEVER_DECODE
 
 from dsl.identity_records import Conflict, Linked, Reason, Record, Reserved
 from dsl.identity_text import IDENTITY_TYPES, read_identity
@@ -23,6 +24,8 @@ from serving.online.connection import store_errors
 from serving.online.keys import Keys
 
 _PAGE = 1_000
+_RAW: Final[dict[str, Any]] = {NEVER_DECODE: True}
+_many_names = msgspec.json.Decoder(list[list[str]])
 _names = msgspec.json.Decoder(list[str])
 _refusals = msgspec.json.Decoder(list[tuple[Reason, str, str, str, str]])
 
@@ -66,6 +69,63 @@ class LateEvent:
     record: str
 
 
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Entries of the log that stand together, as columns.
+
+    Attributes:
+        count: of all entries. Their numbers lie from `first_seq` to `last_seq`, both inclusive.
+        seqs: of the events; so are `appended_at_ms` and `identifiers` (the source first).
+        records: the events' records as one JSON array.
+        aliases: what an alias joins to the source, by place among the events.
+        others: every entry that is no event.
+    """
+
+    count: int
+    first_seq: int
+    last_seq: int
+    seqs: list[int]
+    appended_at_ms: list[int]
+    identifiers: list[list[str]]
+    records: bytes
+    aliases: dict[int, str]
+    others: list[LogEntry]
+
+
+def read_pages(client: redis.Redis, project: str, after: int) -> Iterator[LogPage]:
+    """The same as `read_log` gives, page after page, for who reads very much of it."""
+    run, key = cast(Any, client).execute_command, Keys(project).log
+    while True:
+        with store_errors():
+            found = run("XRANGE", key, f"({after}-0", "+", "COUNT", _PAGE, **_RAW)
+        if not found:
+            return
+        page = _log_page(found)
+        yield page
+        after = page.last_seq
+
+
+def _log_page(found: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> LogPage:
+    events = [entry for entry in found if b"who" in entry[1]]
+    others = [entry for entry in found if b"who" not in entry[1]] if len(events) < len(found) else []
+    aliases = {place: alias.decode() for place, (_, f) in enumerate(events) if (alias := f.get(b"alias")) is not None}
+    return LogPage(
+        len(found),
+        _seq(found[0][0]),
+        _seq(found[-1][0]),
+        [int(entry[:-2]) for entry, _ in events],
+        [int(fields[b"at"]) for _, fields in events],
+        _many_names.decode(b"[" + b",".join([fields[b"who"] for _, fields in events]) + b"]"),
+        b"[" + b",".join([fields[b"record"] for _, fields in events]) + b"]",
+        aliases,
+        [_log_entry(_seq(entry), {k.decode(): v.decode() for k, v in fields.items()}) for entry, fields in others],
+    )
+
+
+def _seq(entry: bytes) -> int:
+    return int(entry.partition(b"-")[0])
+
+
 def read_log(client: redis.Redis, project: str, after: int) -> Iterator[LogEntry]:
     """Every entry with a larger `seq` that is in the stream, in order; read in pages, those of one moment together."""
     key, last = Keys(project).log, f"{after}-0"
@@ -78,6 +138,12 @@ def read_log(client: redis.Redis, project: str, after: int) -> Iterator[LogEntry
 def read_late(client: redis.Redis, project: str, count: int = _PAGE) -> list[LateEvent]:
     """The events that have waited longest in the late lane."""
     return [_late_event(entry, fields) for entry, fields in _page(client, Keys(project).late, "-", count)]
+
+
+def late_waiting(client: redis.Redis, project: str) -> int:
+    """How many events wait in the late lane."""
+    with store_errors():
+        return int(cast(Any, client.xlen(Keys(project).late)))
 
 
 def _page(client: redis.Redis, key: str, start: str, count: int = _PAGE) -> list[tuple[str, dict[str, str]]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import redis
 import redis.asyncio
@@ -40,9 +41,10 @@ async def read_facts(client: redis.asyncio.Redis, project: str) -> ProjectFacts 
     keys = Keys(project)
     with store_errors():
         async with client.pipeline(transaction=True) as pipeline:
-            pipeline.hgetall(keys.api_keys)
-            pipeline.hgetall(keys.calendar)
-            pipeline.mget(keys.identity, keys.catalog_current)
+            queue = cast(Any, pipeline)  # its commands are typed as if they were awaited one by one
+            queue.hgetall(keys.api_keys)
+            queue.hgetall(keys.calendar)
+            queue.mget(keys.identity, keys.catalog_current)
             kinds, calendar, (identity, version) = await pipeline.execute()
     if not calendar:
         return None

@@ -2,14 +2,14 @@
 --
 -- KEYS: the newest publication begun, snapshot, ranges that are loading, current catalog version.
 -- ARGV: cut, as_of; prefixes of the keys of bases, chunks, fresh events, ranks, catalogs; a catalog version and its
---       document, and the snapshot, which end the publication, or nothing; the number of bases, source and tiles of
---       each; profile and ranks of others.
+--       document, and the snapshot, which end the publication, or nothing; sources and the lengths of
+--       their tiles as JSON, or nothing; the tiles of all of them, one after another; profile and ranks of others.
 -- Returns the newer publication, or nothing.
 
 local CUT, AS_OF = tonumber(ARGV[1]), tonumber(ARGV[2])
 local BASE, CHUNK, FRESH, RANK, CATALOG = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local VERSION, DOCUMENT, SNAPSHOT = ARGV[8], ARGV[9], ARGV[10]
-local BASES, RANKS = 12, 12 + 2 * tonumber(ARGV[11])
+local BASES, TILES, RANKS = ARGV[11], ARGV[12], 13
 local call = redis.call
 
 local held = call('HMGET', KEYS[1], 'cut', 'as_of')
@@ -19,15 +19,28 @@ if held[1] then
 end
 call('HSET', KEYS[1], 'cut', ARGV[1], 'as_of', ARGV[2])
 
-local first_left = string.format('%.0f-0', CUT + 1)
-for place = BASES, RANKS - 1, 2 do
-  local source = ARGV[place]
-  call('SET', BASE .. source, ARGV[place + 1])
-  call('DEL', CHUNK .. source)
-  if call('XTRIM', FRESH .. source, 'MINID', '=', first_left) > 0 and call('XLEN', FRESH .. source) == 0 then
-    call('DEL', FRESH .. source)
+local function write_bases(sources, lengths)
+  local bases, chunks, fresh = {}, {}, {}
+  local start = 1
+  for place = 1, #sources do
+    local source = sources[place]
+    bases[2 * place - 1], bases[2 * place] = BASE .. source, TILES:sub(start, start + lengths[place] - 1)
+    start = start + lengths[place]
+    chunks[place], fresh[place] = CHUNK .. source, FRESH .. source
+  end
+  call('MSET', unpack(bases))
+  call('DEL', unpack(chunks))
+  -- Most sources of a first publication have nothing fresh: they are asked about all at once.
+  if call('EXISTS', unpack(fresh)) == 0 then return end
+  local first_left = string.format('%.0f-0', CUT + 1)
+  for place = 1, #fresh do
+    if call('XTRIM', fresh[place], 'MINID', '=', first_left) > 0 and call('XLEN', fresh[place]) == 0 then
+      call('DEL', fresh[place])
+    end
   end
 end
+
+if BASES ~= '' then write_bases(unpack(cjson.decode(BASES))) end
 for place = RANKS, #ARGV, 2 do call('SET', RANK .. ARGV[place], ARGV[place + 1]) end
 if VERSION ~= '' then
   call('SET', CATALOG .. VERSION, DOCUMENT)

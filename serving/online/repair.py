@@ -9,7 +9,7 @@ from itertools import islice
 import redis
 
 from dsl.identity_records import Linked
-from serving.online.append import KEEP_MS, UNKNOWN_DIGEST, Item, append
+from serving.online.append import RULES, UNKNOWN_DIGEST, AppendRules, Item, append
 from serving.online.connection import store_errors
 from serving.online.keys import Keys
 from serving.online.log import LogEntry, read_log
@@ -46,7 +46,8 @@ def renumber(client: redis.Redis, project: str, landed_seq: int, now_ms: int) ->
             for item in items:
                 pipeline.delete(keys.event(item.event_id))
             pipeline.execute()
-        append(client, project, items, now_ms)
+        # Each takes the place of one that goes: they are let in also when the log is full.
+        append(client, project, items, now_ms, AppendRules(max_log=0))
         moved += len(items)
         with store_errors(), client.pipeline(transaction=True) as pipeline:
             for entry in entries:
@@ -59,7 +60,13 @@ def renumber(client: redis.Redis, project: str, landed_seq: int, now_ms: int) ->
     return moved
 
 
-def remember_ids(client: redis.Redis, project: str, landed: Iterable[tuple[str, int, int]], now_ms: int) -> int:
+def remember_ids(
+    client: redis.Redis,
+    project: str,
+    landed: Iterable[tuple[str, int, int]],
+    now_ms: int,
+    rules: AppendRules = RULES,
+) -> int:
     """Ids of events that have landed and are not known any more, so that they are never appended again; how many.
 
     Args:
@@ -70,7 +77,7 @@ def remember_ids(client: redis.Redis, project: str, landed: Iterable[tuple[str, 
     while chunk := list(islice(stream, _CHUNK)):
         with store_errors(), client.pipeline(transaction=False) as pipeline:
             for event_id, seq, appended_at_ms in chunk:
-                left_ms = appended_at_ms + KEEP_MS - now_ms
+                left_ms = appended_at_ms + rules.keep_ms - now_ms
                 if left_ms > 0:
                     pipeline.set(keys.event(event_id), f"{seq}:{UNKNOWN_DIGEST}", px=left_ms, nx=True)
             told += sum(done is not None for done in pipeline.execute())

@@ -1,8 +1,9 @@
 """A whole TinyCDP without Dagster and HTTP: append, land, refresh, publish, ask; each step by itself."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import redis
@@ -14,12 +15,14 @@ from dsl.event_record import EventRecord, write_record
 from dsl.state import State
 from pipelines.publication import Published, publish
 from serving.online import Answer, Fold, Item, Snapshot, append, look_up
+from serving.online.log import read_log
 from serving.worker.landing import LogLanding, land_log
 from tests.warehouse.bench import Bench
 from tests.warehouse.small_shop import SmallShop, open_shop
 from warehouse.analytics import publish_analytics
 from warehouse.attributes import json_text
 from warehouse.database import connect
+from warehouse.log_view import WholeLog, open_whole_log
 from warehouse.refresh import Refresh, finish_refresh, open_project
 from warehouse.values import build_values
 
@@ -71,6 +74,11 @@ class Plant:
         """What the worker does first."""
         return land_log(self.client, self.shop.home, self.shop.registry, self.shop.project)
 
+    def log(self) -> AbstractContextManager[WholeLog]:
+        """All of it, also what has not landed."""
+        read = partial(read_log, self.client, self.project)
+        return open_whole_log(self.shop.home, self.shop.registry, self.project, read)
+
     @contextmanager
     def bench(self) -> Iterator[Bench]:
         """The warehouse, open."""
@@ -89,7 +97,14 @@ class Plant:
         """What was computed, into the online store and the analysts' file."""
         snapshot = Snapshot(refresh.cut, refresh.t_ms, self.version, 0, self.shop.project.timezone)
         found = publish(
-            bench.connection, self.client, self.project, snapshot, self.checked, refresh, before=self.fold.checked
+            bench.connection,
+            self.client,
+            self.project,
+            snapshot,
+            self.checked,
+            refresh,
+            before=self.fold.checked,
+            log=self.log,
         )
         self.fold = Fold(self.checked)
         publish_analytics(bench.connection, self.shop.home.analytics)

@@ -7,7 +7,7 @@ from dsl.check import check_catalog
 from dsl.evaluate import evaluate
 from dsl.explain import show_value
 from dsl.functions import FUNCTIONS, Function
-from dsl.reference import functions_page
+from dsl.guide.reference import functions_page
 from dsl.state import State
 from tests.docs.blocks import ROOT
 

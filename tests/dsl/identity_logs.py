@@ -81,7 +81,7 @@ def judges() -> st.SearchStrategy[Judge]:
     """Settings under which every rule is met by a handful of identifiers."""
     blocked = st.sampled_from([frozenset[str](), frozenset({"Kiosk"}), frozenset({"GUEST", "u2", "b@x.no"})])
     users, most = st.sampled_from([0, 1, 1, 1, 2]), st.sampled_from([5, 6, 100, 100])
-    return st.builds(IdentitySettings, users, most, blocked).map(Judge)
+    return st.builds(IdentitySettings, users, most, blocked, st.booleans()).map(Judge)
 
 
 def steps(shortest: int = 5, longest: int = 40) -> st.SearchStrategy[list[Step]]:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from dsl.diagnostics import DefinitionError
 from dsl.documents.audience_rules import EXPECTED, RULE_KEYS, Takes, read_rules
+from dsl.guide.reference import audience_rules_page
 from dsl.parser import parse
 from dsl.printer import print_tree
-from dsl.reference import audience_rules_page
 from dsl.render import draw_all
 from dsl.source import Source
 

@@ -5,9 +5,9 @@ import pytest
 from dsl.aggregates import AGES, AGGREGATES, SEEN_AGES
 from dsl.catalog import Catalog, EventSchema, Segment, Trait
 from dsl.check import check_catalog, check_expression
-from dsl.completion import complete
 from dsl.diagnostics import DefinitionError
 from dsl.functions import FUNCTIONS
+from dsl.guide.completion import complete
 from dsl.observed import Observed, Sighting
 
 CHECKED = check_catalog(

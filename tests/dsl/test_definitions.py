@@ -6,7 +6,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsl.catalog import Catalog, EventSchema, Export, Feature, Flag, Rule, Segment, Trait, ValueType, Variant
+from dsl.catalog import (
+    Catalog,
+    EventSchema,
+    Export,
+    Feature,
+    Flag,
+    Pipeline,
+    PipelineEvent,
+    PipelineField,
+    Rule,
+    Segment,
+    Trait,
+    ValueType,
+    Variant,
+)
 from dsl.diagnostics import DefinitionError, Diagnostic
 from dsl.documents.definitions import Loaded, dump_yaml, load_directory
 from dsl.parser import parse
@@ -142,6 +156,8 @@ def test_everything_that_can_be_defined(here: Path) -> None:
     loaded = load(here, WHOLE)
     assert expected == loaded.catalog
     assert {
+        ("event", "Feature Used", "amount"),
+        ("event", "Feature Used", "at"),
         ("trait", "spend"),
         ("trait", "cart_adds_5m"),
         ("trait", "cart_adds_24h"),
@@ -432,6 +448,15 @@ def test_any_catalog_comes_back(
                 enabled=bool(flags),
             ),
         ),
+        pipelines=(
+            Pipeline(
+                "p",
+                (PipelineEvent(text, (PipelineField("a.b", "object", bool(flags), text),), text, bool(keys)),),
+                text,
+                text,
+                status="inactive",
+            ),
+        ),
     )
     directory = tmp_path_factory.getbasetemp() / "any"
     directory.mkdir(exist_ok=True)
@@ -446,5 +471,11 @@ def test_sources_hold_the_text_of_the_catalog() -> None:
     for flag in loaded.catalog.flags:
         texts |= {("flag", flag.key, str(number)): rule.when for number, rule in enumerate(flag.rules)}
     texts |= {("export", export.name): export.segment for export in loaded.catalog.exports}
+    texts |= {
+        ("event", event.name, path): its for event in loaded.catalog.events for path, its in event.properties.items()
+    }
+    for pipeline in loaded.catalog.pipelines:
+        for event in pipeline.events:
+            texts |= {("pipeline", pipeline.key, event.name, its.name): its.type for its in event.fields}
     assert texts == {key: source.text for key, source in loaded.sources.items()}
     assert all(source.origins for source in loaded.sources.values())

@@ -17,7 +17,7 @@ from dsl.catalog import Catalog, Segment, Trait, ValueType
 from dsl.check import CheckedCatalog, check_catalog, check_expression
 from dsl.clock import parse_instant
 from dsl.evaluate import evaluate
-from dsl.explanation import Explanation, draw, explain, missing_for_true, to_json
+from dsl.guide.explanation import Explanation, draw, explain, missing_for_true, to_json
 from dsl.numbers import read_json
 from dsl.state import State, Value
 from dsl.typed_text import text_of

@@ -57,6 +57,7 @@ def test_any_split_gives_the_same_state(name: FamilyName) -> None:
         assert whole == family.merge(a, family.merge(b, c))
         assert whole == family.merge(family.merge(c, b), a)
         assert whole == family.merge(whole, family.identity)
+        assert whole == family.together(shuffled)
         assert (a, b, c) == before
 
     laws()

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dsl.identifiers import Kind, identifiers, profile_id
 from dsl.identity import Identities, replay
@@ -20,7 +21,7 @@ from dsl.identity_records import (
     SettingsChange,
     Unmerge,
 )
-from tests.dsl.identity_logs import Forget, Part, Step, record_of, steps
+from tests.dsl.identity_logs import NAMES, Forget, Part, Step, record_of, steps
 
 ANN = profile_id("user:ann")
 BOB = profile_id("user:bob")
@@ -432,6 +433,31 @@ def test_an_unmerge_is_as_if_it_had_always_held(log: list[Step]) -> None:
     first = [replace(record, seq=seq) for seq, record in enumerate(parted, start=1)]
     rest = [replace(record, seq=record.seq + len(log)) for record in records if not isinstance(record, Unmerge)]
     assert groups(replay([*first, *rest])) == groups(known)
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps(), st.integers(0, 40), st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)))
+def test_merged_and_parted_is_never_merged(log: list[Step], at: int, pair: tuple[str, str]) -> None:
+    """Profiles, their ids and their members since when are those of a log in which nobody was merged by hand."""
+    _, records, _ = run(step for step in log if not isinstance(step, Forget | Part))
+    before = [record for record in records if record.seq <= at]
+    known = replay(before)
+    ids = [known.profile_of(each) for each in pair]
+    one, other = (known.profile(each) if each else None for each in ids)
+    if one is None or other is None or one == other:
+        return
+    never = replay([*before, *(replace(record, seq=record.seq + 1) for record in records[len(before) :])])
+    # A user who is called like a profile that begins later cannot be named any more: the value stands for that profile.
+    if never.profile_of(one.first) == never.profile_of(other.first) or never.meant(other.first) != other.first:
+        return
+    if never.meant(one.first) != one.first:
+        return
+    merged = replay([*before, Linked(at + 1, one.first, (), other.first)])
+    for record in records[len(before) :]:
+        merged.add(replace(record, seq=record.seq + 1))
+    merged.add(Unmerge(merged.seq + len(log) + at, one.first, other.first))
+    assert sorted(never.profiles(), key=str) == sorted(merged.profiles(), key=str)
+    assert never.retired() == merged.retired()
 
 
 @settings(max_examples=200, deadline=None)

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from dsl.numbers import LARGEST, SMALLEST, read_json, read_number, write_number
 
+ASCII = st.characters(codec="ascii")
+
 
 @pytest.mark.parametrize(
     ("text", "micros"),
@@ -112,6 +114,15 @@ def test_read_json() -> None:
         "e": None,
     }
     assert expected == read_json(document)
+
+
+WRITTEN = st.from_regex(r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,9})?([eE][+-]?[0-9]{1,3})?", fullmatch=True, alphabet=ASCII)
+
+
+@given(WRITTEN)
+def test_numbers_of_json_are_those_of_their_text(text: str) -> None:
+    """However long a number is written, in JSON it is what its text is."""
+    assert read_number(text) == read_json(text)
 
 
 @pytest.mark.parametrize("document", ["NaN", "[Infinity]", '{"a": -Infinity}', "{", "", "[" * 100_000])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from dagster import AssetKey, AssetSpec, Definitions
+from dagster import AssetKey, AssetSpec, Definitions, RunRequest, SkipReason, build_sensor_context
 
 from dsl.catalog import Catalog
 from pipelines.definitions import build_definitions
@@ -17,7 +17,7 @@ from pipelines.workspace import load_workspace
 from tests.warehouse.small_shop import CATALOG, SmallShop, open_shop
 from warehouse.settings import Home, Settings
 
-BASE = {"events", "identities", "tiles", "profiles", "aggregates", "online_snapshot", "analytics_db"}
+BASE = {"events", "identities", "tiles", "profiles", "aggregates", "online_snapshot", "analytics_db", "compaction"}
 
 
 def loaded(settings: Settings) -> Definitions:
@@ -69,9 +69,33 @@ def test_assets_carry_what_people_wrote(shop: SmallShop) -> None:
 
 
 def test_schedule_is_stopped_until_somebody_starts_it(shop: SmallShop) -> None:
-    """The hourly refresh and the nightly audit are there, switched off."""
-    found = [loaded(shop.settings).resolve_schedule_def(name) for name in ("refresh_hourly", "audit_nightly")]
-    assert [("refresh", "STOPPED"), ("audit", "STOPPED")] == [(s.job_name, s.default_status.value) for s in found]
+    """The hourly refresh, the nightly audit and the hourly compaction are there, switched off."""
+    names = ("refresh_hourly", "audit_nightly", "compact_hourly")
+    found = [loaded(shop.settings).resolve_schedule_def(name) for name in names]
+    expected = [(job, "STOPPED") for job in ("refresh", "audit", "compact")]
+    assert expected == [(schedule.job_name, schedule.default_status.value) for schedule in found]
+
+
+def test_compaction_is_a_job_of_its_own(shop: SmallShop) -> None:
+    """No refresh compacts; the job `compact` does nothing else, and says how many files there were and are."""
+    definitions = loaded(shop.settings)
+    compaction = AssetKey("compaction")
+    assert compaction not in definitions.resolve_job_def("refresh").asset_layer.executable_asset_keys
+    assert {compaction} == set(definitions.resolve_job_def("compact").asset_layer.executable_asset_keys)
+    done = definitions.resolve_job_def("compact").execute_in_process()
+    (made,) = done.asset_materializations_for_node("compaction")
+    assert {"files_before": 10, "files_after": 10, "merged": 0} == {
+        name: made.metadata[name].value for name in ("files_before", "files_after", "merged")
+    }
+
+
+def test_many_small_files_ask_for_a_compaction(shop: SmallShop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sensor asks for a run when there are very many, and only then."""
+    (sensor,) = loaded(shop.settings).sensors or ()
+    with build_sensor_context() as context:
+        assert isinstance(sensor(context), SkipReason)
+        monkeypatch.setattr("pipelines.definitions.MANY_FILES", 0)
+        assert isinstance(sensor(context), RunRequest)
 
 
 @pytest.mark.parametrize("state", ["no home", "no project", "no catalog"])

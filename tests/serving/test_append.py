@@ -202,8 +202,10 @@ def test_a_waiting_event_keeps_its_id(online: redis.Redis, project: str) -> None
 def test_a_duplicate_leaves_the_lane(online: redis.Redis, project: str) -> None:
     """What turns out to have landed long ago is dropped."""
     append(online, project, [replace(event("m-1", "user:ann"), is_late=True)], NOW)
-    entries = [each.entry for each in read_late(online, project)]
-    assert [1, 0, 0] == [drop_late(online, project, some) for some in (entries, entries, [])]
+    waiting = [(each, 7) for each in read_late(online, project)]
+    assert [1, 0, 0] == [drop_late(online, project, some) for some in (waiting, waiting, [])]
+    again = append(online, project, [replace(event("m-1", "user:ann"), is_late=True)], NOW)
+    assert [("duplicate", 7)] == [(each.code, each.seq) for each in again]
 
 
 # --- order, batches, servers ------------------------------------------------------------------------------------------

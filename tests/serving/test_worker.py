@@ -1,18 +1,15 @@
 """The worker: what was appended lands once, is announced, and a busy source is folded."""
 
 import threading
-from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 import pytest
-import redis
 
 from dsl.check import check_catalog
 from dsl.clock import DAY_MS
 from dsl.event_record import EventRecord, write_record
 from dsl.identity_records import IdentitySettings
-from serving.online import Fold, Item, OnlineStoreError, append, delete_project, look_up, reserve_seq, settings_item
+from serving.online import Fold, Item, OnlineStoreError, delete_project, look_up, reserve_seq, settings_item
 from serving.online.chunks import HOT, ChunkFolding
 from serving.online.keys import Keys
 from serving.online.log import read_log
@@ -20,48 +17,14 @@ from serving.online.publication import Publication
 from serving.online.snapshot import Snapshot
 from serving.worker.landing import land_log
 from serving.worker.loop import Worker
+from tests.serving.worker_plant import NOW_MS, Plant
 from tests.serving.world import CATALOG, COUNT, packed, person, publish_people
-from tests.warehouse.small_shop import SmallShop, event, open_shop
+from tests.warehouse.small_shop import event
 from warehouse import lake
 from warehouse.exceptions import RegistryError
 from warehouse.landing import land
 
-NOW_MS = 1_500_000_000_000
 FOLD = Fold(check_catalog(CATALOG))
-
-
-@dataclass(frozen=True, slots=True)
-class Plant:
-    """A shop whose events are appended and landed."""
-
-    client: redis.Redis
-    shop: SmallShop
-
-    @property
-    def key(self) -> str:
-        """The project."""
-        return self.shop.project.key
-
-    def append(self, *items: Item) -> list[int | None]:
-        """Append; the `seq` of each."""
-        return [answer.seq for answer in append(self.client, self.key, items, NOW_MS)]
-
-    def land(self) -> int:
-        """Land the log; the cut."""
-        return land_log(self.client, self.shop.home, self.shop.registry, self.shop.project).cut
-
-    def landed(self, *columns: str) -> list[tuple[object, ...]]:
-        """Columns of every event in the lake, by `seq`."""
-        files = self.shop.registry.files(self.key)
-        paths = [file.absolute(self.shop.home.lake) for file in files]
-        frames = [pl.read_parquet(path, glob=False).select("seq", *columns) for path in paths]
-        return pl.concat(frames).sort("seq").rows() if frames else []
-
-
-@pytest.fixture
-def plant(online: redis.Redis, project: str, tmp_path: Path) -> Plant:
-    """An empty one."""
-    return Plant(online, open_shop(tmp_path / "home", "America/New_York", project))
 
 
 def item(event_id: str, *identifiers: str, ts_ms: int = NOW_MS, kind: str = "track", properties: str = "{}") -> Item:

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -41,9 +42,10 @@ def test_help_loads_none_of_the_heavy_libraries() -> None:
 
 def test_every_command_has_an_example_in_its_help() -> None:
     """Whoever asks a command for help sees how it is called."""
-    group = typer.main.get_group(app)
-    commands = {**group.commands, **{f"keys {name}": c for name, c in group.commands["keys"].commands.items()}}  # type: ignore[attr-defined]  # `keys` is a group
-    del commands["keys"]
+    commands: dict[str, Any] = {}
+    for name, command in typer.main.get_group(app).commands.items():
+        inside = getattr(command, "commands", None)
+        commands.update({f"{name} {its}": c for its, c in inside.items()} if inside else {name: command})
     lacking = [name for name, command in commands.items() if f"`tinycdp {name}" not in (command.help or "")]
     assert lacking == []
 
@@ -95,10 +97,48 @@ def test_keys_are_shown_once_and_end_when_revoked(shell: Shell) -> None:
     assert [(key["label"], key["state"]) for key in json.loads(listed)["keys"]] == [("site", "revoked")]
 
 
+def test_a_secret_is_made_once_and_rotated(shell: Shell) -> None:
+    """`secret` shows the same one again; `rotate` makes a new one and says how long the one before works."""
+    shell.json("apply", "examples/shop")
+    first, again = (shell.json("pipelines", "secret", "web-shop") for _ in range(2))
+    rotated = shell.json("pipelines", "rotate", "web-shop")
+    assert (first, None) == (again, first["previousUntil"])
+    assert first["secret"] != rotated["secret"] == shell.json("pipelines", "secret", "web-shop")["secret"]
+    assert rotated["previousUntil"] > rotated["createdAt"]
+    listed = shell.json("pipelines", "list")["pipelines"]
+    assert [("web-shop", "active", True)] == [(its["key"], its["status"], its["signed"]) for its in listed]
+    assert rotated["secret"] not in json.dumps(listed)
+
+
+def test_the_schema_of_what_is_declared(shell: Shell) -> None:
+    """`schema` lists declared events, of pipelines too, before anything has landed."""
+    shell.json("apply", "examples/shop")
+    events = {event["name"]: event for event in shell.json("schema")["events"]}
+    assert (["pipeline:web-shop"], ["events"], 0) == (
+        events["add_to_cart"]["declaredBy"],
+        events["purchase"]["declaredBy"],
+        events["purchase"]["times"],
+    )
+    assert events["add_to_cart"] == shell.json("schema", "add_to_cart")
+    assert "cart.total" in shell.run("schema", "add_to_cart").stdout
+
+
+def test_templates_can_be_applied(shell: Shell, tmp_path: Path) -> None:
+    """What `pipelines template` prints is a file of definitions."""
+    folder = tmp_path / "definitions"
+    folder.mkdir()
+    (folder / "pipelines.yaml").write_text(shell.run("pipelines", "template", "marketing").stdout)
+    shell.json("apply", str(folder))
+    assert "configuring" == shell.json("pipelines", "show", "campaigns")["status"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
         (("keys", "create", "--kind", "reed"), 2, "`reed` is no kind of key: use"),
+        (("pipelines", "show", "web"), 2, "there is no pipeline `web`"),
+        (("pipelines", "template", "trusty"), 2, "there is no category `trusty`: use behavioral"),
+        (("schema", "purchase"), 2, "the event `purchase` is not declared and was never seen"),
         (("check", "no/such/folder"), 2, "`no/such/folder` is not there"),
         (("check", "pyprojct.toml"), 2, "the nearest is `pyproject.toml`"),
         (("demo", "--sample", "0"), 2, "above 0"),

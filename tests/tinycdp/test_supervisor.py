@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from serving.online import connect, embedded
+from tinycdp.running import keep_store
 from tinycdp.supervisor import Command, ProcessFailure, Supervisor
+from warehouse.settings import Home, Settings
 
 SLEEPER = "import os, sys, time; open(sys.argv[1], 'a').write(f'{os.getpid()}\\n'); time.sleep(600)"
 
@@ -59,6 +62,23 @@ def test_a_process_that_dies_is_started_again_and_the_others_are_left_alone(tmp_
     assert [len(pids(name, tmp_path)) for name in ("one", "two")] == [2, 1]
     assert "one ended with code -9" in said[0]
     assert [is_alive(pid) for pid in (*pids("one", tmp_path), *pids("two", tmp_path))] == [False, False, False]
+
+
+def test_the_embedded_store_is_started_again(home: Home) -> None:
+    """A Valkey that was killed comes back with what it held; with a store of one's own nothing is started."""
+    said: list[str] = []
+    connect(embedded.start(home.valkey)).set("kept", "1")
+    supervisor = Supervisor([], said.append, keep_store(Settings(home), said.append))
+    supervisor.tend()
+    assert [] == said
+    os.kill(int((home.valkey / "valkey.pid").read_text()), signal.SIGKILL)
+    until(lambda: not embedded.is_running(home.valkey))
+    supervisor.tend()
+    assert "1" == connect(embedded.embedded_url(home.valkey)).get("kept")
+    assert ["the embedded Valkey has ended"] == [text[:29] for text in said]
+    embedded.stop(home.valkey)
+    keep_store(Settings(home, "redis://127.0.0.1:9/0"), said.append)()
+    assert not embedded.is_running(home.valkey)
 
 
 def test_a_signal_stops_every_process(tmp_path: Path) -> None:

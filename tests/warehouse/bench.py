@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from dsl.bases import together
@@ -33,7 +34,8 @@ class Bench:
 
     def build_base(self, checked: CheckedCatalog, refresh: Refresh, before: CheckedCatalog | None = None) -> None:
         """Sources, identities, tiles, profiles and aggregates."""
-        files, lake = self.shop.registry.files(self.shop.project.key, refresh.cut), self.shop.home.lake
+        files = partial(self.shop.registry.files, self.shop.project.key, refresh.cut)
+        lake = self.shop.home.lake
         update_sources(self.connection, refresh, files, lake)
         records = self.shop.registry.identity_records(self.shop.project.key)
         update_identities(self.connection, refresh, files, lake, records)

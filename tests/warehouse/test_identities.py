@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -66,7 +67,8 @@ def update(connection: Connection, shop: SmallShop) -> int:
     # Nothing is read of that table: where it is says that its turn has come.
     read_covered(connection, "sources", cut)
     write_covered(connection, "sources", cut)
-    files, records = shop.registry.files(shop.project.key, cut), shop.registry.identity_records(shop.project.key)
+    files = partial(shop.registry.files, shop.project.key, cut)
+    records = shop.registry.identity_records(shop.project.key)
     update_identities(connection, Refresh(1, cut, NOW, 0, 0), files, shop.home.lake, records)
     return cut
 

@@ -174,8 +174,8 @@ def test_bad_columns_reject_the_batch(store: Store) -> None:
         store.land(frame(event("a")).with_columns(n_amount=1.5))
     with pytest.raises(LandingError, match=r"`s_Brand` of the events is no name of a property: write `s_\^Brand`"):
         store.land(frame(event("b", s_Brand="x")))
-    with pytest.raises(LandingError, match=r"cannot be made from the column `n_cart\.total`: give `properties`"):
-        store.land(frame(event("c") | {"n_cart.total": 1}))
+    with pytest.raises(LandingError, match="`alias` of the events holds Int64: expected String"):
+        store.land(frame(event("c", alias=1)))
 
 
 def test_bad_json_rejects_the_batch(store: Store) -> None:
@@ -210,7 +210,10 @@ def test_typed_columns_are_read_from_json(store: Store) -> None:
 
 
 def test_what_was_seen_is_known(store: Store) -> None:
-    """Landing notes names and types of events, properties and attributes, once; what is too long is no name."""
+    """Landing notes names and types of events, properties and attributes; what is too long is no name.
+
+    An event that has landed before does not count again.
+    """
     plan = event("c", kind="identify", name="identify", properties='{"plan": "free", "a": {"b": 1}}')
     for _ in range(2):
         store.land(frame(event("a", properties='{"on": "2018-01-01", "cart": {"total": 1}}'), event("b"), plan))
@@ -224,6 +227,8 @@ def test_what_was_seen_is_known(store: Store) -> None:
         Sighting("", "plan", "string"),
         Sighting("", "a.b", "number"),
     } == store.registry.observed("shop")
+    assert {1} == {seen.times for sighting, seen in store.registry.seen("shop").items() if sighting.event != "purchase"}
+    assert 2 == store.registry.seen("shop")[Sighting("purchase", "", "")].times
 
 
 def test_instants_beside_typed_columns(store: Store) -> None:
@@ -247,6 +252,28 @@ def test_properties_text(store: Store) -> None:
     assert odd == json.loads(texts[0])["brand"]
     assert ['{"amount":-0.000001,"gift":false}', rows[2]["properties"], "{}"] == texts[1:]
     assert [("{}",)] * 4 == store.rows("context")
+
+
+def test_properties_text_of_nested_columns(store: Store) -> None:
+    """Objects and lists are written from their columns too; an object without members is absent."""
+    rows = [
+        event("a") | {"n_cart.total": 2_500_000, "s_cart.item^Id": "x", "l_tags": ["s:a", "n:1", "b:true"]},
+        event("b") | {"n_cart.total": None, "s_cart.item^Id": None, "l_tags": []},
+        event("c") | {"n_cart.total": None, "s_cart.item^Id": 'x"', "l_tags": None},
+    ]
+    store.land(frame(*rows))
+    assert [
+        {"tags": ["a", 1, True], "cart": {"total": 2.5, "itemId": "x"}},
+        {"tags": []},
+        {"cart": {"itemId": 'x"'}},
+    ] == [json.loads(str(text)) for (text,) in store.rows("properties")]
+
+
+def test_a_loader_says_who_is_who(store: Store) -> None:
+    """Identifiers beside the source, and what an alias joins, land as they are given."""
+    names = '["user:208", "anon:x"]'
+    store.land(frame(event("a", identifiers=names, alias=None), event("b", identifiers=None, alias="anon:y")))
+    assert [(names, None), (None, "anon:y")] == store.rows("identifiers, alias")
 
 
 def test_identify_has_no_typed_columns(store: Store) -> None:

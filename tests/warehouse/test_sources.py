@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -27,6 +28,7 @@ from warehouse.profiles import build_profiles, update_profiles
 from warehouse.records import LakeFile
 from warehouse.refresh import Refresh, begin_refresh
 from warehouse.sources import update_sources
+from warehouse.stretches import FilesAfter
 
 TABLES = ("sources", "source_attributes", "identities", "profiles", "attribute_types")
 CATALOGS = tuple(
@@ -129,12 +131,12 @@ def _begin(bench: Bench, checked: CheckedCatalog) -> Refresh:
 
 def _open(bench: Bench, connection: Connection, checked: CheckedCatalog, refresh: Refresh) -> None:
     connection.execute(
-        events_view_sql(_files(bench, refresh), refresh.cut, checked.property_columns, bench.shop.home.lake)
+        events_view_sql(_files(bench, refresh)(0), refresh.cut, checked.property_columns, bench.shop.home.lake)
     )
 
 
-def _files(bench: Bench, refresh: Refresh) -> Sequence[LakeFile]:
-    return bench.shop.registry.files("default", refresh.cut)
+def _files(bench: Bench, refresh: Refresh) -> FilesAfter:
+    return partial(bench.shop.registry.files, "default", refresh.cut)
 
 
 def _update(
@@ -181,7 +183,7 @@ def test_files_that_have_been_read_are_not_read_again(bench: Bench) -> None:
     refresh = _begin(bench, CHECKED)
     _update(bench, CHECKED, refresh)
     bench.shop.land(event("new", "ann", 1, "identify", attributes='{"plan": "basic"}'))
-    for file in _files(bench, refresh):
+    for file in _files(bench, refresh)(0):
         file.absolute(bench.shop.home.lake).unlink()
     assert 1 == _update(bench, CHECKED, replace(refresh, cut=refresh.cut + 1))
     assert ("basic", 6) == (bench.by_user("profiles", "a_plan")["ann"], bench.by_user("profiles", "events")["ann"])
@@ -299,7 +301,7 @@ def test_a_step_before_its_turn_is_refused(bench: Bench) -> None:
     """Profiles are not made from sources or identities of an earlier cut."""
     refresh = _begin(bench, CHECKED)
     with pytest.raises(RefreshError, match="`sources` holds the events up to 0 and not up to 11"):
-        update_identities(bench.connection, refresh, (), bench.shop.home.lake)
+        update_identities(bench.connection, refresh, _files(bench, refresh), bench.shop.home.lake)
     update_sources(bench.connection, refresh, _files(bench, refresh), bench.shop.home.lake)
     with pytest.raises(RefreshError, match="`identities` holds the events up to 0"):
         update_profiles(bench.connection, CHECKED, refresh)
@@ -324,9 +326,12 @@ def test_texts_that_duckdb_does_not_take_for_json(bench: Bench) -> None:
 
 def test_stretches_hold_every_event_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files go into stretches of a bearable size; those whose numbers overlap stay together, those covered stay out."""
+
+    def files(after: int) -> list[LakeFile]:
+        return [LakeFile("p", f"{lo}", 0, lo, hi, 5, 0, ()) for lo, hi in spans if hi > after]
+
     monkeypatch.setattr(stretches, "LONGEST_EVENTS", 5)
     spans = ((1, 5), (6, 8), (7, 20), (21, 24), (25, 40))
-    files = [LakeFile("p", f"{lo}", 0, lo, hi, 5, 0, ()) for lo, hi in spans]
     found = [(lo, hi, [file.seq_lo for file in its]) for lo, hi, its in stretches.stretches(files, 5, 30)]
     assert [(5, 20, [6, 7]), (20, 24, [21]), (24, 30, [25])] == found
     assert [] == list(stretches.stretches(files, 40, 41))

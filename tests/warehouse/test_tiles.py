@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -97,7 +98,7 @@ def test_only_what_is_new_is_folded(bench: Bench) -> None:
     def folded(catalog: Catalog) -> tuple[int, int]:
         checked = check_catalog(catalog)
         refresh = bench.begin(checked)
-        files = bench.shop.registry.files("default", refresh.cut)
+        files = partial(bench.shop.registry.files, "default", refresh.cut)
         again = update_tiles(bench.connection, checked, refresh, files, bench.shop.home.lake)
         assert (0, 0) == (again.events, again.added)
         return len(read_coverage(bench.connection, checked)), again.tiles

@@ -100,15 +100,15 @@ class _Names:
     observed: Observed
 
     def events(self) -> Iterator[str]:
-        yield from (event.name for event in self.checked.catalog.events)
+        yield from self.checked.events
         yield from self.observed.events
 
     def properties(self, event: str) -> Mapping[str, str]:
         """Type by path, of one event or of any."""
         found: dict[str, str] = {}
-        for declared in self.checked.catalog.events:
+        for declared in self.checked.events.values():
             if event in ("*", declared.name):
-                found |= declared.properties
+                found |= declared.types
         seen = self.observed.properties(None if event == "*" else event)
         return {**{path: " or ".join(sorted(types)) for path, types in seen.items()}, **found}
 

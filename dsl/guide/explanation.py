@@ -10,8 +10,8 @@ from dsl.check import CheckedCatalog
 from dsl.clock import Zone, format_instant
 from dsl.evaluate import Evaluation
 from dsl.explain import show_value
+from dsl.guide.shortfall import shortfall
 from dsl.numbers import write_number
-from dsl.shortfall import shortfall
 from dsl.state import State, Value
 from dsl.typed_text import text_of
 from dsl.types import Type

@@ -1,0 +1,87 @@
+"""What this process counts, as Prometheus reads it."""
+
+import math
+from collections.abc import Iterable
+from typing import Final, cast
+
+from fastapi import Request
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from serving.ingest.intake import Taken
+from serving.online.metrics import WorkerMetrics
+
+_SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+
+
+class Metrics:
+    """What this process counts, and gauges of the project that are read when they are asked for."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._accepted = self._counter("accepted", "Events that are durable; each once.", "route")
+        self._duplicates = self._counter("dedup_hits", "Events that had been accepted before.", "route")
+        self._lane = self._counter(
+            "late_lane", "Events older than the dedup window, which wait to be looked up.", "route"
+        )
+        self._dead = self._counter("dead", "Events that were not accepted, kept as dead letters.", "route", "reason")
+        self._requests = Histogram(
+            "cdp_http_request_seconds",
+            "Time from a request's head to its answer.",
+            ("route", "status"),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._buffered = self._gauge("cdp_events_buffered", "Records of the log that have not landed.")
+        self._waiting = self._gauge("cdp_events_waiting_late", "Events in the late lane.")
+        self._processed = self._gauge("cdp_events_processed", "Events in the lake.")
+        self._late = self._gauge(
+            "cdp_events_late", "Events that came later than the grace period, or took the late lane."
+        )
+        self._cut = self._gauge("cdp_landed_seq", "The announced cut.")
+        self._lag = self._gauge("cdp_landing_lag_seconds", "How long the oldest record that has not landed has waited.")
+        self._snapshot_age = self._gauge("cdp_snapshot_age_seconds", "Since the instant of the newest publication.")
+
+    @staticmethod
+    def of(request: Request) -> "Metrics":
+        """The metrics of the app that serves this request."""
+        return cast("Metrics", request.app.state.metrics)
+
+    def count(self, route: str, taken: Iterable[Taken]) -> None:
+        """Events have come in by a route."""
+        for each in taken:
+            match each.code:
+                case "accepted":
+                    self._accepted.labels(route).inc()
+                case "duplicate":
+                    self._duplicates.labels(route).inc()
+                case "late":
+                    self._lane.labels(route).inc()
+                case _:
+                    self._dead.labels(route, each.code).inc()
+
+    def observe(self, route: str, status: int, seconds: float) -> None:
+        """A request was answered."""
+        self._requests.labels(route, str(status)).observe(seconds)
+
+    def page(self, worker: WorkerMetrics, now_ms: int, snapshot_age_ms: int | None) -> bytes:
+        """The text that Prometheus reads.
+
+        Args:
+            worker: the project's log and worker, as they are now.
+            now_ms: the project's.
+            snapshot_age_ms: None when nothing was ever published.
+        """
+        self._buffered.set(worker.buffered)
+        self._waiting.set(worker.waiting_late)
+        self._processed.set(worker.processed)
+        self._late.set(worker.late + worker.late_landed)
+        self._cut.set(worker.cut or 0)
+        self._lag.set(worker.landing_lag_ms(now_ms) / 1_000)
+        self._snapshot_age.set(math.nan if snapshot_age_ms is None else snapshot_age_ms / 1_000)
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"cdp_events_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(name, text, registry=self.registry)
