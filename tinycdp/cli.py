@@ -80,13 +80,16 @@ def down(as_json: AsJson = False) -> None:
 def serve(
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    planes: Annotated[str | None, typer.Option(help="Parts to serve, of `decide,ingest,admin`; all of them.")] = None,
 ) -> None:
     """Run the HTTP API in the foreground.
 
-    Example: `tinycdp serve --port 8000`
+    Examples: `tinycdp serve --port 8000` · `tinycdp serve --planes decide`
     """
     from tinycdp.running import run_serve
 
+    if planes is not None:
+        os.environ["TINYCDP_PLANES"] = planes  # the server's own processes read it there
     run_serve(Settings.read(), host, port)
 
 

@@ -15,6 +15,10 @@ SHORTEST_DEDUP_MS = 7 * DAY_MS
 """No event id is forgotten earlier."""
 
 
+PLANES: Final = ("decide", "ingest", "admin")
+"""Parts of the API."""
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """The folder that holds all run-time data of one installation (`TINYCDP_HOME`, default `./var`)."""
@@ -74,6 +78,9 @@ class Settings:
         dedup_ttl_ms: how long the online store knows an event's id; an older event takes the late lane.
         tick_ms: between two looks of the worker at the log.
         max_log: records that may wait for the worker; beyond it nothing is taken in.
+        max_lateness_ms: events that are older than this when they come become dead letters.
+        max_event_bytes: larger events do too.
+        planes: parts of the API that a process serves: `decide`, `ingest`, `admin`.
     """
 
     home: Home
@@ -85,6 +92,9 @@ class Settings:
     dedup_ttl_ms: int = SHORTEST_DEDUP_MS
     tick_ms: int = 1_000
     max_log: int = 5_000_000
+    max_lateness_ms: int = 400 * 86_400_000
+    max_event_bytes: int = 32_768
+    planes: frozenset[str] = frozenset(PLANES)
 
     @property
     def registry_url(self) -> str:
@@ -128,6 +138,13 @@ def _count(variable: str, text: str) -> int:
     return int(text)
 
 
+def _planes(variable: str, text: str) -> frozenset[str]:
+    found = frozenset(name.strip() for name in text.split(","))
+    if not found <= set(PLANES):
+        raise SettingsError(f"{variable} is `{text}`: it takes some of {', '.join(PLANES)}, with commas between them")
+    return found
+
+
 _READ: Final[Sequence[tuple[str, str, Callable[[str, str], Any]]]] = (
     ("TINYCDP_REDIS_URL", "redis_url", _text),
     ("TINYCDP_PROJECT", "project", _text),
@@ -137,6 +154,9 @@ _READ: Final[Sequence[tuple[str, str, Callable[[str, str], Any]]]] = (
     ("TINYCDP_DEDUP_TTL", "dedup_ttl_ms", _long_duration),
     ("TINYCDP_TICK", "tick_ms", _duration),
     ("TINYCDP_MAX_LOG", "max_log", _count),
+    ("TINYCDP_MAX_LATENESS", "max_lateness_ms", _duration),
+    ("TINYCDP_MAX_EVENT_BYTES", "max_event_bytes", _count),
+    ("TINYCDP_PLANES", "planes", _planes),
 )
 """Variable, field, and what reads it."""
 VARIABLES: Final = ("TINYCDP_HOME", *(variable for variable, _, _ in _READ))

@@ -1,8 +1,9 @@
 """The API as an ASGI application."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
@@ -12,7 +13,6 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from serving.admin import identity_documents
 from serving.decide import Catalogs, CatalogUnusableError
 from serving.http import dead_letters, decisions, health, identity, other_dialects, pipeline_ingest, tracking
 from serving.http.ingest_plane import IngestPlane
@@ -22,7 +22,6 @@ from serving.http.openapi import DocumentedApi
 from serving.http.orphan import end_with_parent
 from serving.http.plane import Plane
 from serving.http.problems import Problem, ProblemCode, ProblemDocument, ProblemItem, problem_response
-from serving.http.question import DecideRequest
 from serving.http.requests import RequestFrame, request_id
 from serving.ingest.letters import LettersUnavailableError
 from serving.online import OnlineReader, OnlineStoreError, connect_async, embedded_url
@@ -41,6 +40,12 @@ _ALLOWED_HEADERS = (
     "x-request-id",
     "x-retry-count",
 )
+_PLANES: Mapping[str, tuple[Any, ...]] = {
+    "decide": (decisions,),
+    "ingest": (tracking, other_dialects, pipeline_ingest),
+    "admin": (identity, dead_letters),
+}
+"""Modules of routes: each has `router`, and in `DESCRIBED` the types of its OpenAPI page."""
 _SOON = {"retry-after": "1"}
 _REFUSED: dict[int, tuple[ProblemCode, str]] = {
     404: ("route_not_found", "nothing is here: the paths are listed at /docs"),
@@ -73,29 +78,14 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.described = (
-        decisions.DecisionAnswer,
-        decisions.DecisionsAnswer,
-        DecideRequest,
-        health.HealthAnswer,
-        ProblemDocument,
-        *dead_letters.DESCRIBED,
-        *pipeline_ingest.DESCRIBED,
-        *tracking.DESCRIBED,
-        *other_dialects.DESCRIBED,
-        *identity_documents.DESCRIBED,
-    )
     app.state.plane = Plane(reader, Catalogs(reader))
     app.state.settings = settings
     app.state.metrics = Metrics()
     app.state.ingest = IngestPlane(client, settings, app.state.metrics)
-    app.include_router(decisions.router)
-    app.include_router(tracking.router)
-    app.include_router(other_dialects.router)
-    app.include_router(pipeline_ingest.router)
-    app.include_router(identity.router)
-    app.include_router(dead_letters.router)
-    app.include_router(health.router)
+    modules = [module for plane, its in _PLANES.items() if plane in settings.planes for module in its]
+    app.described = (ProblemDocument, *(each for module in [*modules, health] for each in module.DESCRIBED))
+    for module in [*modules, health]:
+        app.include_router(module.router)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],

@@ -28,6 +28,9 @@ _QUERY: Final = {
 }
 
 
+LetterId = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+
+
 class Letter(msgspec.Struct, frozen=True, rename="camel"):
     """One event that was not accepted, as it was sent.
 
@@ -94,7 +97,7 @@ class ReplayRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         patch: JSON merge patch (RFC 7396) for each event.
     """
 
-    ids: Annotated[list[int], msgspec.Meta(max_length=MOST_LETTERS)] = []
+    ids: Annotated[list[LetterId], msgspec.Meta(max_length=MOST_LETTERS)] = []
     reason: str | None = None
     patch: dict[str, Any] = {}
 
@@ -118,7 +121,7 @@ class ReplayAnswer(msgspec.Struct, frozen=True):
 class DiscardRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Letters that are given up."""
 
-    ids: Annotated[list[int], msgspec.Meta(min_length=1, max_length=MOST_LETTERS)]
+    ids: Annotated[list[LetterId], msgspec.Meta(min_length=1, max_length=MOST_LETTERS)]
 
 
 class DiscardAnswer(msgspec.Struct, frozen=True):

@@ -54,6 +54,8 @@ class DecisionsAnswer(msgspec.Struct, frozen=True):
     decisions: list[DecisionAnswer]
 
 
+DESCRIBED = (DecisionAnswer, DecisionsAnswer, DecideRequest)
+"""Types of the OpenAPI page."""
 router = APIRouter(
     prefix="/v1/decide",
     tags=["decide"],

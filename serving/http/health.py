@@ -42,6 +42,8 @@ class HealthAnswer(msgspec.Struct, frozen=True):
     snapshot: SnapshotHealth | None
 
 
+DESCRIBED = (HealthAnswer,)
+"""Types of the OpenAPI page."""
 router = APIRouter(tags=["health"])
 
 
@@ -55,7 +57,9 @@ async def health(request: Request) -> Response:
     return Response(msgspec.json.encode(answer), media_type="application/json")
 
 
-@router.get("/metrics", responses={**answers(failures=(500, 503)), 200: {"description": "OK"}})
+@router.get(
+    "/metrics", responses={**answers(failures=(500, 503)), 200: {"description": "OK", "content": {"text/plain": {}}}}
+)
 async def read_metrics(request: Request) -> Response:
     """Counters of this process, and gauges of the project's log, worker and newest publication, for Prometheus."""
     ingest = IngestPlane.of(request)

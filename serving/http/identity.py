@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from dsl.failure import Failure
 from serving.admin.identity_documents import (
+    DESCRIBED,
     ChangeAnswer,
     ConflictsAnswer,
     IdentityAnswer,
@@ -39,6 +40,7 @@ _LIMITER = CapacityLimiter(2)
 """A replay takes memory: more questions at a time wait."""
 Wanted = TypeVar("Wanted", MergeRequest, UnmergeRequest, SettingsRequest)
 
+__all__ = ["DESCRIBED", "router"]
 router = APIRouter(
     prefix="/v1/admin",
     tags=["identity"],

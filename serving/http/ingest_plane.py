@@ -48,7 +48,9 @@ class IngestPlane:
         rules = AppendRules(settings.dedup_ttl_ms, settings.max_log)
         self._appends = GroupAppender(OnlineAppender(client, settings.project, rules))
         self.letters = Letters(settings)
-        self._rules = Rules(append=rules)
+        self._rules = Rules(
+            append=rules, max_lateness_ms=settings.max_lateness_ms, max_event_bytes=settings.max_event_bytes
+        )
         self._facts: ProjectFacts | None = None
         self._read_at_s = 0.0
 

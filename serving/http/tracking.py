@@ -149,7 +149,11 @@ async def library_metrics() -> Response:
 
 
 @router.get(
-    "/projects/{write_key}/settings", responses={**answers(failures=(404, 422, 500, 503)), 200: {"description": "OK"}}
+    "/projects/{write_key}/settings",
+    responses={
+        **answers(failures=(404, 422, 500, 503)),
+        200: {"description": "OK", "content": {"application/json": {}}},
+    },
 )
 async def library_settings(request: Request, write_key: str) -> Response:
     """What Segment's browser library asks before it sends: that its events go here and nowhere else."""

@@ -33,6 +33,8 @@ from warehouse.settings import Home
 
 _AT_ONCE = 10_000
 """Events that are looked up together: the lake is read once for all of them."""
+_SAME_INSTANT_MS = 60_000
+"""What `sentAt` corrects an instant by differs from one sending to the next by the time that a request takes."""
 _BATCH = 500
 """Events that are appended in one step."""
 _REASONS = {
@@ -126,7 +128,8 @@ class _Looks:
         """Whether both are of one kind, name and instant, about the same, with the same properties as JSON values."""
         sent = read_record(late.record)
         return (
-            (sent.kind, sent.name, sent.ts_ms) == (landed.kind, landed.name, landed.ts_ms)
+            (sent.kind, sent.name) == (landed.kind, landed.name)
+            and abs(sent.ts_ms - landed.ts_ms) <= _SAME_INSTANT_MS
             and _value(sent.properties) == _value(landed.properties)
             and (self._names(late, landed.alias) == landed.identifiers)
             and self._joins(late, landed)

@@ -81,11 +81,21 @@ OTHERS = {
     "a boolean for a number": late(
         "a", "user:ann", properties='{"amount": 12.50, "tags": ["a", true], "on": 0.000001}'
     ),
-    "instant": late("a", "user:ann", ts_ms=OLD_MS + 1),
+    "instant": late("a", "user:ann", ts_ms=OLD_MS + 60_001),
     "kind": late("a", "user:ann", kind="page"),
     "identifiers": late("a", "user:ann", "anon:y"),
     "who": late("a", "user:bob"),
 }
+
+
+def test_a_resend_whose_instant_was_corrected_anew(plant: Plant) -> None:
+    """`sentAt` of each sending moves the instant by the time that the request took: it is the same event still."""
+    plant.append(late("a", "user:ann"))
+    assert (1, 0, 0) == take(plant)
+    forget(plant, "a")
+    plant.append(late("a", "user:ann", ts_ms=OLD_MS - 1_500))
+    assert (0, 1, 0) == take(plant)
+    assert [(1, "a", OLD_MS)] == plant.landed("event_id", "ts_ms")
 
 
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)

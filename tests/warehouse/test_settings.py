@@ -19,6 +19,9 @@ EVERYTHING = {
     "TINYCDP_DEDUP_TTL": "2w",
     "TINYCDP_TICK": "3s",
     "TINYCDP_MAX_LOG": "100",
+    "TINYCDP_MAX_LATENESS": "30d",
+    "TINYCDP_MAX_EVENT_BYTES": "1000",
+    "TINYCDP_PLANES": "decide, ingest",
 }
 
 
@@ -26,7 +29,9 @@ def test_every_variable_is_read() -> None:
     """Durations are written as windows are, in milliseconds once they are read."""
     home = Home(Path("/data/cdp"))
     url = "redis://localhost:6379/0"
-    expected = Settings(home, url, "shop", "debug", 10_000, 300_000, 14 * 86_400_000, 3_000, 100)
+    durations = (10_000, 300_000, 14 * 86_400_000, 3_000)
+    limits = (100, 30 * 86_400_000, 1_000)
+    expected = Settings(home, url, "shop", "debug", *durations, *limits, frozenset({"decide", "ingest"}))
     assert expected == Settings.read(EVERYTHING)
     assert set(EVERYTHING) == set(VARIABLES)
 
@@ -46,6 +51,7 @@ def test_defaults() -> None:
         ("TINYCDP_SETTLE", "0s", "it takes a duration such as `5s`"),
         ("TINYCDP_GRACE_PERIOD", "PT2M", "it takes a duration such as `5s`"),
         ("TINYCDP_DEDUP_TTL", "6d", "it takes `7d` or more"),
+        ("TINYCDP_PLANES", "decide,all", "it takes some of decide, ingest, admin"),
         ("TINYCDP_MAX_LOG", "-1", "it takes a whole number of 1 or more"),
     ],
 )
