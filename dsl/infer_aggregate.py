@@ -9,7 +9,7 @@ from dsl.habits import window_help
 from dsl.nearest import nearest_help
 from dsl.numbers import MICROS
 from dsl.printer import print_node
-from dsl.schemas import DeclaredEvent
+from dsl.schemas import NAMED_BY_KIND, DeclaredEvent
 from dsl.types import Type
 from dsl.unseen import warn_otherwise, warn_unseen_event
 from dsl.windows import Window, read_window
@@ -59,7 +59,7 @@ def _event_schema(inference: "Inference", node: syntax.Aggregate) -> DeclaredEve
     if node.event is None:
         return None
     known = inference.names.events
-    if known and node.event not in known:
+    if known and node.event not in known and node.event not in NAMED_BY_KIND:
         message = f"no event is named `{node.event}`"
         help_lines = nearest_help(node.event, known, "event", "events.")
         inference.error("unknown-name", message, node.event_span, "not declared", help_lines)

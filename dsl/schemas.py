@@ -9,7 +9,8 @@ from dsl.diagnostics import Diagnostic
 from dsl.source import Source, Span
 from dsl.types import ARTICLE, Type
 
-_KINDS = ("page", "screen", "identify", "group", "alias")
+NAMED_BY_KIND = ("page", "screen", "identify", "group", "alias")
+"""Events that need no declaration: their name is their kind."""
 Sources = Mapping[tuple[str, ...], Source]
 """Where definitions stand in their files. The type of a property is found by `("event", event, path)` or
 `("pipeline", pipeline, event, path)`."""
@@ -60,13 +61,10 @@ class _Declaration(NamedTuple):
 def declared_events(catalog: Catalog) -> dict[str, DeclaredEvent]:
     """Every declared event by name; of two types of one property the first counts.
 
-    What a pipeline declares is declared whatever its status: what has happened can still be asked for. Events that are
-    named by their kind need no declaration.
+    What a pipeline declares is declared whatever its status: what has happened can still be asked for.
     """
     types: dict[str, dict[str, FieldType]] = {event.name: {} for event in catalog.events}
     types.update({event.name: {} for pipeline in catalog.pipelines for event in pipeline.events})
-    if types:
-        types = {kind: {} for kind in _KINDS} | types
     for declared in _declarations(catalog):
         types[declared.event].setdefault(declared.path, declared.type)
     return {name: DeclaredEvent(name, its) for name, its in types.items()}

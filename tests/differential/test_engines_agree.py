@@ -101,6 +101,7 @@ def test_engines_agree() -> None:
     for shift in range(SHIFTS):
         ask_about(shift, seed + shift, coverage)
     sys.stdout.write(coverage.shown())
-    assert {} == coverage.below(LEAST)
+    # The questions of CI are always the same; of random ones a kind of edge may be met a little less often.
+    assert {} == coverage.below(LEAST if os.environ.get("CI") else LEAST // 2)
     assert 0.25 <= coverage.true_share <= 0.75
     assert coverage.empty_share <= 0.15

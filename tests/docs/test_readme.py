@@ -20,7 +20,7 @@ def make_commands() -> list[str]:
 def test_make_target_of_the_documents_exists(command: str) -> None:
     """A `make` command of the documents names a target that exists."""
     words = command.partition("#")[0].split()
-    targets = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert (words[1] if len(words) > 1 else "help") in targets
 
 
@@ -29,7 +29,7 @@ def test_every_target_is_listed() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     phony = re.search(r"^\.PHONY: (.*)$", makefile, flags=re.MULTILINE)
     assert phony is not None
-    assert phony[1].split() == re.findall(r"^([a-z]+):.*## ", makefile, flags=re.MULTILINE)
+    assert phony[1].split() == re.findall(r"^([a-z-]+):.*## ", makefile, flags=re.MULTILINE)
 
 
 def test_links_lead_somewhere() -> None:
