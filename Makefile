@@ -46,7 +46,9 @@ bench: $(VENV)/.development ## Measure (half an hour); prints the machine, keeps
 	@$(RUN)/python -m benchmarks.traits_pass $(ARGS)
 	@$(RUN)/python -m benchmarks.fifty_traits $(ARGS)
 	@$(RUN)/python -m benchmarks.hot_user $(ARGS)
+	@$(RUN)/python -m benchmarks.ingest $(ARGS)
 	@$(RUN)/python -m benchmarks.landing $(ARGS)
+	@$(RUN)/python -m benchmarks.load $(ARGS)
 	@$(RUN)/python -m benchmarks.publication $(ARGS)
 	@$(RUN)/python -m benchmarks.refresh $(ARGS)
 

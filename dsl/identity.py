@@ -123,7 +123,9 @@ class Identities:
     def resolve(self, profile_id: str) -> str | None:
         """The profile that a profile id leads to: the one that its first identifier is in; None when it is unknown."""
         first = self._graph.firsts.get(profile_id)
-        return None if first is None else self.profile_of(first)
+        # The identifier itself: one that is written like the id of a profile does not stand for that profile here.
+        group = None if first is None else self._graph.groups.get(first)
+        return None if group is None else group.profile_id
 
     def profile(self, profile_id: str) -> Profile | None:
         """The profile with this id; None when there is none, also for an id that leads to another."""

@@ -484,3 +484,12 @@ def struck(record: Record, names: set[str]) -> Record | None:
         return None
     weaker = tuple(name for name in record.weaker if name not in names)
     return replace(record, weaker=weaker, alias=None if record.alias in names else record.alias)
+
+
+def test_a_profile_that_began_with_what_became_a_profile_id() -> None:
+    """Its first identifier, `user:<uuid>`, is its own, also once another profile has that id."""
+    other = profile_id("anon:a1")
+    known = replay([Mention(1, (f"user:{other}", "external:7")), Mention(2, ("anon:a1",))])
+    mine = profile_id(f"user:{other}")
+    assert (mine, other) == (known.resolve(mine), known.resolve(other))
+    assert {"user:" + other, "external:7"} == set(known.plan(Erasure(3, mine)).unknown)
