@@ -14,7 +14,6 @@ from warehouse.settings import Settings
 app = typer.Typer(no_args_is_help=True, help="Events that were not accepted: list, show, replay, discard.")
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
 Reason = Annotated[str | None, typer.Option(help="Only letters of this reason, such as `no_identifier`.")]
-_SHOWN = 60
 
 
 @app.command("list")
@@ -45,7 +44,7 @@ def list_letters(
         }
     )
     columns = ("id>", "received", "reason", "route", "event id", "times>", "what is wrong")
-    rows = ((x.id, x.received_at, x.reason, x.route, x.event_id, x.times, x.detail[:_SHOWN]) for x in letters)
+    rows = ((x.id, x.received_at, x.reason, x.route, x.event_id, x.times, x.detail) for x in letters)
     output.table(f"dead letters, {status}", columns, rows)
     by_reason = Counter({key[1]: n for key, n in counts.items() if key[0] == "open"})
     told = ", ".join(f"{n:,} {name}" for name, n in by_reason.most_common()) or "none"
@@ -126,11 +125,11 @@ async def _replay(settings: Settings, ids: list[int], reason: str | None, patch:
 
 
 def _patch(text: str) -> dict[str, Any]:
-    from serving.ingest.body import BodyError, read_json
+    from dsl.sent_json import UnreadableJson, read_sent
 
     try:
-        found = read_json(text.encode())
-    except BodyError as error:
+        found = read_sent(text.encode())
+    except UnreadableJson as error:
         raise WrongUse("--patch is no JSON") from error
     if not isinstance(found, dict):
         raise WrongUse('--patch is a JSON object, such as `{"userId": "ann"}`')

@@ -6,8 +6,9 @@ from typing import Any, Final
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
+from dsl.sent_json import UnreadableJson, read_sent
 from serving.http.problems import Problem, ProblemCode, ProblemItem
-from serving.ingest.body import BodyError, TooLargeError, inflate, read_json
+from serving.ingest.body import BodyError, TooLargeError, inflate
 
 LARGEST_BODY_BYTES: Final = 10_000_000
 """As sent, and inflated."""
@@ -36,11 +37,13 @@ def inflated(request: Request, body: bytes) -> Any:
             body = inflate(body, LARGEST_BODY_BYTES)
         elif encoding not in ("identity", ""):
             raise _problem("unsupported_encoding", "the body's `Content-Encoding` is unknown: send gzip, or none")
-        return read_json(body)
+        return read_sent(body)
     except TooLargeError as error:
         raise _problem("too_large", str(error)) from error
     except BodyError as error:
         raise _problem("malformed_json", str(error)) from error
+    except UnreadableJson as error:
+        raise _problem("malformed_json", f"the body {error}") from error
 
 
 async def read_bytes(request: Request, largest: int = LARGEST_BODY_BYTES) -> bytes:

@@ -11,7 +11,7 @@ from dsl.event_record import EventRecord, write_record
 from dsl.identifiers import Kind as IdentifierKind
 from dsl.identifiers import identifiers, is_blocked
 from dsl.numbers import replace_surrogates
-from serving.ingest.body import canonical_json, depth_of, find_not_a_number, json_text
+from dsl.sent_json import canonical_json, depth_of, find_not_a_number, json_text
 from serving.ingest.sent import Rejected, Sent, kind_of
 from serving.online import Item, body_digest
 from serving.online.append import RULES, AppendRules

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 from uuid import uuid4
 
 from dsl.failpoints import reached
-from serving.ingest.body import raw_text
+from dsl.sent_json import raw_text
 from serving.ingest.check import Rules, check
 from serving.ingest.dialects import DIALECTS
 from serving.ingest.sent import Envelope, ReasonCode, Rejected, Sent, kind_of

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from serving.ingest.body import read_json
+from dsl.sent_json import read_sent
 from serving.ingest.check import Rules
 from serving.ingest.dialects import DIALECTS
 from serving.ingest.intake import Appends, Examine, Taken, taken_of, understand
@@ -79,7 +79,7 @@ def _item(letter: DeadLetter, patch: Mapping[str, Any], rules: Rules, examine: E
     if dialect not in DIALECTS:
         advice = _ADVICE.get(dialect, "its route is unknown")
         raise Rejected("invalid_event", f"this letter cannot be replayed: {advice}")
-    event = read_json(letter.raw.encode())
+    event = read_sent(letter.raw.encode())
     if isinstance(event, dict):
         # A key that did not work then is not asked again: who replays has another.
         event = {name: value for name, value in event.items() if name != "writeKey"}

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from dsl.event import Kind
 from dsl.identifiers import Kind as IdentifierKind
-from serving.ingest.body import raw_text, read_json
+from dsl.sent_json import raw_text, read_sent
 
 ReasonCode = Literal[
     "id_conflict",
@@ -65,7 +65,7 @@ class Envelope:
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "Envelope":
         """The envelope that `to_document` wrote."""
-        sent_at, context = (read_json(str(document[name]).encode()) for name in ("sentAt", "context"))
+        sent_at, context = (read_sent(str(document[name]).encode()) for name in ("sentAt", "context"))
         return cls(str(document["type"]), sent_at, context)
 
 

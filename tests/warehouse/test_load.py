@@ -16,6 +16,7 @@ from dsl.event_record import EventRecord, write_record
 from dsl.identity_records import IdentitySettings
 from dsl.source import Source
 from warehouse.bulk import inputs, landing
+from warehouse.bulk.documents import NoDocument, read_document
 from warehouse.bulk.inputs import Input
 from warehouse.bulk.landing import Online
 from warehouse.bulk.load import Loading, Progress, look
@@ -418,3 +419,11 @@ def test_a_mapping_that_does_not_fit(shop: Shop, change: tuple[str, str], saying
     pl.DataFrame(ROWS).with_columns(more).write_parquet(path)
     with pytest.raises(LoadError, match=saying):
         shop.load(path, MAPPING.replace(*change))
+
+
+@pytest.mark.parametrize("number", ["1e99999999999999999999", "NaN"])
+def test_a_number_that_nothing_holds_spoils_its_own_row(number: str) -> None:
+    """The row is refused with a reason; the load goes on."""
+    with pytest.raises(NoDocument) as refused:
+        read_document(f'{{"amount": {number}}}')
+    assert ("invalid_number", True) == (refused.value.reason, number in str(refused.value))

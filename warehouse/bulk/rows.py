@@ -11,7 +11,8 @@ import polars as pl
 
 from dsl.clock import Zone
 from dsl.columns import typed_columns
-from warehouse.bulk.documents import DEEPEST, NoDocument, depth_of, read_document, write_document
+from dsl.sent_json import depth_of, json_text
+from warehouse.bulk.documents import DEEPEST, NoDocument, read_document
 from warehouse.bulk.mapping import LoadMapping, Properties
 from warehouse.bulk.table_columns import not_a_number, typed
 from warehouse.property_text import escaped, properties_text
@@ -140,7 +141,7 @@ class DocumentRows:
             elif (wrong := _too_much(own)) is not None:
                 found.wrong[row] = wrong
                 own = {}
-            texts.append(write_document(own) if own else "{}")
+            texts.append(json_text(own) if own else "{}")
             emails.append(_email(own))
         found.emails = pl.Series("email", emails, pl.String)
         found.texts = pl.Series("properties", texts, pl.String)
@@ -181,14 +182,14 @@ def _as_text(value: object) -> str | None:
         case Decimal() if abs(value.adjusted()) < 30:
             text = format(value, "f")
             return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
-    return write_document(value)
+    return json_text(value)
 
 
 def _too_much(document: Mapping[str, Any]) -> tuple[str, str, str] | None:
     if len(document) > MOST_PROPERTIES:
         count = len(document)
         return "too_many_properties", "$.properties", f"the row has {count} properties: more than {MOST_PROPERTIES}"
-    if depth_of(document) > DEEPEST:
+    if depth_of(document, DEEPEST) > DEEPEST:
         return "too_deep", "$.properties", f"the properties nest more than {DEEPEST} levels"
     return None
 
@@ -212,7 +213,7 @@ def _documents(texts: pl.Series, name: str = "") -> Chosen:
         if wrong is not None:
             found.wrong[row] = wrong
         value = document["value"] if name else document
-        written.append(write_document(value))
+        written.append(json_text(value))
         emails.append(_email(document))
     found.texts, found.emails = (pl.Series("", each, pl.String) for each in (written, emails))
     return found
