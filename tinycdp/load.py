@@ -145,11 +145,16 @@ def _shown(loading: "Loading", show: Any) -> "Loading":
     return replace(loading, on_progress=show)
 
 
+def _events(count: int) -> str:
+    return "event" if count == 1 else "events"
+
+
 def _sentence(done: "Progress", seconds: float, *, resumed: bool) -> str:
     letters = ", ".join(f"{count:,} `{reason}`" for reason, count in sorted(done.letters.items()))
     parts = [
-        f"loaded {done.loaded:,} events in {seconds:.1f} s" + (" (went on where it had stopped)" if resumed else ""),
-        f"{done.duplicates:,} duplicates" if done.duplicates else "",
+        f"loaded {done.loaded:,} {_events(done.loaded)} in {seconds:.1f} s"
+        + (" (went on where it had stopped)" if resumed else ""),
+        f"{done.duplicates:,} {'duplicate' if done.duplicates == 1 else 'duplicates'}" if done.duplicates else "",
         f"{done.dead_letters:,} dead letters: {letters}" if letters else "",
     ]
     return "; ".join(part for part in parts if part)
@@ -205,7 +210,7 @@ def _show_look(output: Output, mapping: "LoadMapping", found: "Look") -> None:
     )
     columns = ("event id", "kind", "name", "who", "happened at", "properties")
     output.table("the first rows as understood", columns, ([*row.values()] for row in rows))
-    output.lines(f"{found.events:,} events; nothing has landed")
+    output.lines(f"{found.events:,} {_events(found.events)}; nothing has landed")
     counts = ((reason, found.problems[reason], found.examples.get(reason, "")) for reason in sorted(found.problems))
     if found.problems:
         output.table("rows that are no events", ("reason", "rows>", "the first"), counts)

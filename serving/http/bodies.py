@@ -1,15 +1,20 @@
-"""Bodies of requests: read up to a limit, within a time; those that bring events inflated and parsed."""
+"""Bodies: of requests, read up to a limit and within a time, inflated, parsed; of answers, written as JSON."""
 
 import asyncio
-from typing import Any, Final
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final, TypeVar
 
+import msgspec
 from fastapi import Request
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 
 from dsl.sent_json import UnreadableJson, read_sent
 from serving.http.problems import Problem, ProblemCode, ProblemItem
 from serving.ingest.body import BodyError, TooLargeError, inflate
 
+Model = TypeVar("Model")
 LARGEST_BODY_BYTES: Final = 10_000_000
 """As sent, and inflated."""
 LONGEST_BODY_S: Final = 30.0
@@ -46,6 +51,27 @@ def inflated(request: Request, body: bytes) -> Any:
         raise _problem("malformed_json", f"the body {error}") from error
 
 
+async def read_as(request: Request, model: type[Model], largest: int = LARGEST_BODY_BYTES) -> Model:
+    """A body of a known shape; fractions of free values are `Decimal`.
+
+    Raises:
+        Problem: 422 another shape, with its place; 400 no JSON; 413, 408 as `read_bytes`.
+    """
+    body = await read_bytes(request, largest)
+    try:
+        return msgspec.json.Decoder(model, float_hook=Decimal).decode(body)
+    except msgspec.ValidationError as error:
+        detail, _, path = str(error).partition(" - at `")
+        raise _problem("invalid_request", detail, path.rstrip("`") or "$") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _problem("malformed_json", f"the body is not JSON: {error}") from error
+
+
+def json_answer(document: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer whose body is JSON."""
+    return Response(msgspec.json.encode(document), status, headers, media_type="application/json")
+
+
 async def read_bytes(request: Request, largest: int = LARGEST_BODY_BYTES) -> bytes:
     """The body as it was sent, up to a limit in bytes.
 
@@ -75,5 +101,5 @@ async def _all_of(request: Request, largest: int) -> bytes:
     return b"".join(parts)
 
 
-def _problem(code: ProblemCode, detail: str) -> Problem:
-    return Problem(code, detail, (ProblemItem(code, detail, "$"),))
+def _problem(code: ProblemCode, detail: str, path: str = "$") -> Problem:
+    return Problem(code, detail, (ProblemItem(code, detail, path),))

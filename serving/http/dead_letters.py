@@ -1,7 +1,6 @@
 """`/v1/admin/dead-letters`: what was not accepted, why, and taking it in again; with an admin key."""
 
-from decimal import Decimal
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Request, Security
@@ -9,7 +8,7 @@ from starlette.responses import Response
 
 from dsl.clock import format_instant
 from serving.http.auth import DOCUMENTED, require
-from serving.http.bodies import read_bytes
+from serving.http.bodies import json_answer, read_as
 from serving.http.ingest_plane import IngestPlane
 from serving.http.openapi import answers, json_body, query_parameters
 from serving.http.problems import Problem, ProblemItem
@@ -139,7 +138,6 @@ router = APIRouter(
     tags=["dead letters"],
     dependencies=[*(Security(scheme) for scheme in DOCUMENTED), Depends(require("admin"))],
 )
-Wanted = TypeVar("Wanted", ReplayRequest, DiscardRequest)
 
 
 @router.get("", responses=answers(LettersAnswer, failures=_FAILURES), openapi_extra=query_parameters(_QUERY))
@@ -154,7 +152,7 @@ async def list_letters(request: Request) -> Response:
     wanted = None if status == "all" else status
     found = await letters.listed(status=wanted, reason=query.get("reason"), after=after, limit=limit)
     counts = [LetterCount(*key, number) for key, number in sorted((await letters.counts()).items())]
-    return _json(
+    return json_answer(
         LettersAnswer([Letter.of(each) for each in found], counts, found[-1].id if len(found) == limit else None)
     )
 
@@ -162,7 +160,7 @@ async def list_letters(request: Request) -> Response:
 @router.post("/replay", responses=answers(ReplayAnswer, failures=_FAILURES), openapi_extra=json_body(ReplayRequest))
 async def replay_letters(request: Request) -> Response:
     """Correct events and take them in under their own ids: nothing counts twice, however often this is repeated."""
-    wanted = await _body(request, ReplayRequest)
+    wanted = await read_as(request, ReplayRequest)
     if not wanted.ids and wanted.reason is None:
         raise _problem("name letters by `ids`, or all open ones of a `reason`", "$.ids")
     try:
@@ -171,14 +169,14 @@ async def replay_letters(request: Request) -> Response:
         raise Problem(
             "letter_not_found", str(error), (ProblemItem("letter_not_found", str(error), "$.ids"),)
         ) from error
-    return _json(replay_answer(found))
+    return json_answer(replay_answer(found))
 
 
 @router.post("/discard", responses=answers(DiscardAnswer, failures=_FAILURES), openapi_extra=json_body(DiscardRequest))
 async def discard_letters(request: Request) -> Response:
     """Give letters up: they stay, and are listed with the status `discarded`."""
-    wanted = await _body(request, DiscardRequest)
-    return _json(DiscardAnswer(await IngestPlane.of(request).letters.close(wanted.ids, "discarded")))
+    wanted = await read_as(request, DiscardRequest)
+    return json_answer(DiscardAnswer(await IngestPlane.of(request).letters.close(wanted.ids, "discarded")))
 
 
 def replay_answer(found: list[Replayed]) -> ReplayAnswer:
@@ -190,16 +188,6 @@ def replay_answer(found: list[Replayed]) -> ReplayAnswer:
     )
 
 
-async def _body(request: Request, model: type[Wanted]) -> Wanted:
-    try:
-        return msgspec.json.Decoder(model, float_hook=Decimal).decode(await read_bytes(request))
-    except msgspec.ValidationError as error:
-        raise _problem(str(error), "$") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        detail = "the body is not JSON"
-        raise Problem("malformed_json", detail, (ProblemItem("malformed_json", detail, "$"),)) from error
-
-
 def _number(text: str, name: str, largest: int) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 10 or int(text) > largest:
         raise _problem(f"`{name}` is a whole number from 0 to {largest}", f"query.{name}")
@@ -208,7 +196,3 @@ def _number(text: str, name: str, largest: int) -> int:
 
 def _problem(detail: str, path: str) -> Problem:
     return Problem("invalid_request", detail, (ProblemItem("invalid_request", detail, path),))
-
-
-def _json(document: object) -> Response:
-    return Response(msgspec.json.encode(document), media_type="application/json")

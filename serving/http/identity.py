@@ -4,7 +4,7 @@ These read the lake and the registry: what does so is imported at the first requ
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from anyio import CapacityLimiter, to_thread
@@ -23,7 +23,7 @@ from serving.admin.identity_documents import (
     UnmergeRequest,
 )
 from serving.http.auth import DOCUMENTED, require
-from serving.http.bodies import read_bytes
+from serving.http.bodies import json_answer, read_as
 from serving.http.openapi import answers, json_body, query_parameters
 from serving.http.problems import Problem, ProblemCode, ProblemItem
 from serving.online import OnlineStoreError
@@ -38,7 +38,6 @@ _LARGEST_BODY_BYTES = 1_000_000
 _FAILURES = (400, 401, 403, 404, 408, 409, 413, 422, 500, 503)
 _LIMITER = CapacityLimiter(2)
 """A replay takes memory: more questions at a time wait."""
-Wanted = TypeVar("Wanted", MergeRequest, UnmergeRequest, SettingsRequest)
 
 __all__ = ["DESCRIBED", "router"]
 router = APIRouter(
@@ -66,7 +65,7 @@ async def merge_users(request: Request, id: str) -> Response:  # noqa: A002  # t
     """Make one profile of two, from the next decision on; `dryRun` tells what would happen."""
     from serving.admin import identity
 
-    wanted = await _body(request, MergeRequest)
+    wanted = await read_as(request, MergeRequest, _LARGEST_BODY_BYTES)
     return await _answered(request, lambda place: identity.merge(place, id, wanted.other, dry_run=wanted.dry_run))
 
 
@@ -77,7 +76,7 @@ async def unmerge_users(request: Request, id: str) -> Response:  # noqa: A002  #
     """Keep two identifiers apart for ever, as if it had always been so; `dryRun` tells what would happen."""
     from serving.admin import identity
 
-    wanted = await _body(request, UnmergeRequest)
+    wanted = await read_as(request, UnmergeRequest, _LARGEST_BODY_BYTES)
     return await _answered(request, lambda place: identity.part(place, id, wanted.other, dry_run=wanted.dry_run))
 
 
@@ -117,7 +116,7 @@ async def change_settings(request: Request) -> Response:
     """Judge links by other settings from now on; what the body leaves out stays as it is."""
     from serving.admin import identity
 
-    wanted = await _body(request, SettingsRequest)
+    wanted = await read_as(request, SettingsRequest, _LARGEST_BODY_BYTES)
     changed: dict[str, Any] = {
         name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not None
     }
@@ -129,7 +128,7 @@ async def change_settings(request: Request) -> Response:
 async def _answered(request: Request, ask: "Callable[[Place], msgspec.Struct]") -> Response:
     settings: Settings = request.app.state.settings
     answer = await to_thread.run_sync(_asked, settings, ask, limiter=_LIMITER)
-    return Response(msgspec.json.encode(answer), media_type="application/json", headers={"cache-control": "no-store"})
+    return json_answer(answer, headers={"cache-control": "no-store"})
 
 
 def _asked(settings: Settings, ask: "Callable[[Place], msgspec.Struct]") -> msgspec.Struct:
@@ -149,16 +148,6 @@ def _asked(settings: Settings, ask: "Callable[[Place], msgspec.Struct]") -> msgs
         raise
     except Failure as error:
         raise _refused("registry_unavailable", str(error), "") from error
-
-
-async def _body(request: Request, model: type[Wanted]) -> Wanted:
-    try:
-        return msgspec.json.decode(await read_bytes(request, _LARGEST_BODY_BYTES), type=model)
-    except msgspec.ValidationError as error:
-        detail, _, path = str(error).partition(" - at `")
-        raise _refused("invalid_request", detail, path.rstrip("`") or "$") from error
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise _refused("malformed_json", f"the body is not JSON: {error}", "$") from error
 
 
 def _refused(code: ProblemCode, detail: str, path: str) -> Problem:

@@ -5,12 +5,23 @@ from collections.abc import Iterable
 from typing import Final, cast
 
 from fastapi import Request
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from serving.ingest.intake import Taken
 from serving.online.metrics import WorkerMetrics
 
 _SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+
+
+# When a counter began is of no use to who reads it, and doubles the page.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types there
 
 
 class Metrics:

@@ -6,7 +6,7 @@ import msgspec
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from serving.http.bodies import read_events
+from serving.http.bodies import json_answer, read_events
 from serving.http.ingest_plane import IngestPlane, idempotency_key
 from serving.http.openapi import answers, json_body
 from serving.http.problems import Problem, ProblemItem
@@ -125,7 +125,7 @@ async def cdp_ingest(request: Request) -> Response:
         return _cdp_error(problem.detail)
     (taken,) = await plane.take(Parcel("cdp", [body], idempotency_key=idempotency_key(request)))
     if taken.is_accepted:
-        return _json(CdpAccepted("accepted", taken.event_id), 202)
+        return json_answer(CdpAccepted("accepted", taken.event_id), 202)
     return _cdp_error(_CDP_SENTENCES.get(taken.code, taken.detail))
 
 
@@ -139,7 +139,7 @@ async def _mini(request: Request, kind: str) -> Response:
     (taken,) = await plane.take(parcel)
     if not taken.is_accepted:
         raise rejection(taken)
-    return _json(MiniAnswer(True, taken.code, taken.event_id, taken.profile_id))
+    return json_answer(MiniAnswer(True, taken.code, taken.event_id, taken.profile_id))
 
 
 def rejection(taken: Taken) -> Problem:
@@ -150,8 +150,4 @@ def rejection(taken: Taken) -> Problem:
 
 
 def _cdp_error(message: str) -> Response:
-    return _json(CdpError("error", message), 400)
-
-
-def _json(document: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(document), status, media_type="application/json")
+    return json_answer(CdpError("error", message), 400)

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from dsl.nearest import nearest
-from serving.http.bodies import inflated, read_bytes
+from serving.http.bodies import inflated, json_answer, read_bytes
 from serving.http.ingest_plane import IngestPlane, idempotency_key
 from serving.http.openapi import answers, json_body
 from serving.http.other_dialects import rejection
@@ -148,7 +148,7 @@ def _answer(taken: list[Taken]) -> Response:
     results = [_result(place, each) for place, each in enumerate(taken)]
     accepted = sum(each.accepted for each in results)
     answer = PipelineAnswer(True, accepted, len(results) - accepted, results)
-    return Response(msgspec.json.encode(answer), media_type="application/json")
+    return json_answer(answer)
 
 
 def _result(place: int, taken: Taken) -> PipelineResult:

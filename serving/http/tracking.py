@@ -7,7 +7,7 @@ import msgspec
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from serving.http.bodies import read_events
+from serving.http.bodies import json_answer, read_events
 from serving.http.ingest_plane import IngestPlane, idempotency_key
 from serving.http.openapi import answers, json_body
 from serving.http.problems import Problem, ProblemItem
@@ -145,7 +145,7 @@ for _path in _BATCH:
 @router.post("/m", summary="Metrics of a browser library", responses=answers(TrackingAnswer, failures=(500,)))
 async def library_metrics() -> Response:
     """Accepted and passed over: libraries send counts of themselves here."""
-    return _json(TrackingAnswer(True, 0, []))
+    return json_answer(TrackingAnswer(True, 0, []))
 
 
 @router.get(
@@ -167,7 +167,7 @@ async def library_settings(request: Request, write_key: str) -> Response:
         "versionSettings": {"version": "4.4.7", "componentTypes": ["browser"]},
     }
     everything = {"__default": {"enabled": True}}
-    return _json(
+    return json_answer(
         {
             "integrations": {"Segment.io": ours},
             "plan": {"track": everything, "identify": everything, "group": everything},
@@ -191,8 +191,4 @@ def _answer(taken: Sequence[Taken], *, names_profiles: bool = False, several: bo
         profile_id=taken[0].profile_id if names_profiles and not several and taken[0].is_accepted else None,
         profile_ids=[each.profile_id for each in taken] if names_profiles and several else [],
     )
-    return _json(found)
-
-
-def _json(document: object) -> Response:
-    return Response(msgspec.json.encode(document), media_type="application/json")
+    return json_answer(found)

@@ -49,14 +49,10 @@ FAILING = [
     Failing("letter_not_found", "/v1/admin/dead-letters/replay", '{"ids": [999999]}', "admin"),
     Failing("invalid_request", "/v1/admin/dead-letters/replay", "{}", "admin"),
     Failing("id_conflict", "/track", '{"event_type":"e","user_id":"a","event_id":"once","properties":{"n":2}}'),
-    Failing("invalid_type", "/v1/batch", ""),
-    Failing("schema_violation", "/v1/batch", ""),
 ]
-"""The last two are of one event of a batch: `tests/ingest/test_tracking.py`, `test_other_routes.py`."""
-_ASKED = [failing for failing in FAILING if failing.body]
 
 
-@pytest.mark.parametrize("failing", _ASKED, ids=lambda failing: failing.code)
+@pytest.mark.parametrize("failing", FAILING, ids=lambda failing: failing.code)
 def test_every_failure_has_the_shape(shop: Shop, failing: Failing) -> None:
     """RFC 9457 with `code` and `message`, without which Segment's libraries repeat for ever."""
     shop.post("/track", {"event_type": "e", "user_id": "a", "event_id": "once", "properties": {"n": 1}})
