@@ -8,8 +8,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 UV ?= uv
+DAGSTER_TESTS := tests/pipelines tests/tinycdp/test_demo.py tests/house/test_package.py
 
-.PHONY: help demo up test test-sdks test-chaos check format bench mutants lock clean
+.PHONY: help demo up test test-dagster test-sdks test-chaos check format bench mutants lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,8 +21,11 @@ demo: $(VENV)/.runtime ## The main job on real data (KEEP=1 stays up; ARGS="--sa
 up: $(VENV)/.runtime ## API and Dagster UI, supervised until ctrl-C
 	@$(RUN)/tinycdp up $(ARGS)
 
-test: $(VENV)/.development ## All tests (ARGS="tests/dsl -k window" picks)
-	@$(RUN)/python -m pytest -q -n 2 --dist loadfile --ignore=tests/sdks $(ARGS)
+test: $(VENV)/.development ## The tests (ARGS="tests/dsl -k window" picks)
+	@$(RUN)/python -m pytest -q -n 2 --dist loadfile --ignore=tests/sdks $(addprefix --ignore=,$(DAGSTER_TESTS)) $(ARGS)
+
+test-dagster: $(VENV)/.development ## What runs Dagster whole: refreshes, the demo, the installed wheel
+	@$(RUN)/python -m pytest -q -n 2 --dist loadfile $(DAGSTER_TESTS) $(ARGS)
 
 test-sdks: $(VENV)/.development ## Segment's libraries for Node and browsers (needs Node 20, npm, Chromium)
 	@if command -v npm >/dev/null; then $(MAKE) tests/sdks/node_modules/.package-lock.json; fi
