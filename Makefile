@@ -27,7 +27,7 @@ test: $(VENV)/.development ## The tests (ARGS="tests/dsl -k window" picks)
 test-dagster: $(VENV)/.development ## What runs Dagster whole: refreshes, the demo, the installed wheel
 	@$(RUN)/python -m pytest -q -n 2 --dist loadfile $(DAGSTER_TESTS) $(ARGS)
 
-test-sdks: $(VENV)/.development ## Segment's libraries for Node and browsers (needs Node 20, npm, Chromium)
+test-sdks: $(VENV)/.development ## Segment's and OpenFeature's libraries for Node and browsers (needs Node 20, npm, Chromium)
 	@if command -v npm >/dev/null; then $(MAKE) tests/sdks/node_modules/.package-lock.json; fi
 	@$(RUN)/python -m pytest -q tests/sdks $(ARGS)
 

@@ -10,6 +10,7 @@ ValueType = Literal["number", "string", "boolean", "timestamp", "list"]
 FieldType = Literal["string", "number", "boolean", "timestamp", "object", "list"]
 PipelineCategory = Literal["behavioral", "transaction", "context", "marketing", "trust", "realtime"]
 PipelineStatus = Literal["active", "inactive", "configuring"]
+BucketBy = Literal["profile", "user", "external", "email", "device", "anon"]
 Aggregation = Literal["COUNT", "SUM", "AVG", "MIN", "MAX", "COUNT_DISTINCT", "LAST", "FIRST"]
 
 
@@ -111,34 +112,76 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One answer of a flag: whether it allows, and what it hands to the application (any JSON)."""
+    """One answer of a flag: whether it allows, and what it hands to the application (any JSON).
+
+    Attributes:
+        weight_micros: its part of a split, in micro-units against those of the other variants; 0 gets nobody.
+    """
 
     key: str
     allow: bool
     payload: object = None
+    weight_micros: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`when` holds -> `variant`; the first rule that holds decides."""
+    """`when` holds -> `variant`; the first rule that decides does.
 
-    when: str
+    Attributes:
+        when: None is everybody.
+        variant: None splits by the weights of the variants.
+        rollout_micros: the share of those for whom `when` holds that the rule decides for, 0 to 1,000,000 micro-units;
+            None is all of them. Who is outside goes on to the next rule.
+    """
+
+    when: str | None
+    variant: str | None = None
+    rollout_micros: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prerequisite:
+    """Another flag that has to answer one of `variants`; without any, a variant that allows. A disabled one fails."""
+
+    flag: str
+    variants: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Profiles that get `variant` whatever the rules say, each by an identifier `<kind>:<value>` or its profile id."""
+
     variant: str
+    ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """A decision: rules in order, then `default`.
+    """A decision: prerequisites, holdout and targets, then rules in order, then `default`.
 
-    A disabled flag answers its default variant. `variants` always holds every key that a rule or `default` names.
+    A disabled flag answers its default variant. `variants` always holds every key that a rule, a target or `default`
+    names.
+
+    Attributes:
+        holdout: a condition; who it holds for gets the default. None holds nobody out.
+        bucket_by: what shares and splits go by; a kind of identifier stands for the value of the profile's own.
     """
 
     key: str
-    rules: tuple[Rule, ...]
+    rules: tuple[Rule, ...] = ()
     variants: tuple[Variant, ...] = (Variant("on", True), Variant("off", False))
     default: str = "off"
     enabled: bool = True
     description: str = ""
+    prerequisites: tuple[Prerequisite, ...] = ()
+    holdout: str | None = None
+    targets: tuple[Target, ...] = ()
+    bucket_by: BucketBy = "profile"
+
+    def version(self) -> str:
+        """First 12 hex digits of the SHA-256 of the flag's document: equal flags have equal versions."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +218,7 @@ class Catalog:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "Catalog":
-        """The catalog that `to_document` wrote, also before there were time zones, features and pipelines."""
+        """The catalog that `to_document` wrote, also before some of its parts existed."""
         return cls(
             events=tuple(EventSchema(**event) for event in document["events"]),
             attributes=dict(document["attributes"]),
@@ -201,6 +244,10 @@ def _flag(document: Mapping[str, Any]) -> Flag:
             **document,
             "rules": tuple(Rule(**rule) for rule in document["rules"]),
             "variants": tuple(Variant(**variant) for variant in document["variants"]),
+            "prerequisites": tuple(
+                Prerequisite(each["flag"], tuple(each["variants"])) for each in document.get("prerequisites", ())
+            ),
+            "targets": tuple(Target(each["variant"], tuple(each["ids"])) for each in document.get("targets", ())),
         }
     )
 

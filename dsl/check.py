@@ -9,7 +9,8 @@ from typing_extensions import TypeIs
 
 from dsl import syntax, typed
 from dsl.aggregates import AGGREGATES, SEEN_AGES
-from dsl.catalog import Catalog, Flag, Segment, Trait
+from dsl.catalog import Catalog, Segment, Trait
+from dsl.check_flags import CheckedCondition, CheckedFlag, FlagCheck
 from dsl.clock import Zone
 from dsl.columns import column_names
 from dsl.diagnostics import DefinitionError, Diagnostic
@@ -29,7 +30,7 @@ from dsl.typed_text import text_of
 from dsl.types import Type
 from dsl.unsolved import flows, unsolved
 from dsl.walk import depth as depth_of
-from dsl.walk import referred
+from dsl.walk import referred, topological
 
 MAX_AGGREGATES = 2_000
 """Base aggregates of one catalog: beyond it one statement is no longer reasonable."""
@@ -104,28 +105,6 @@ class CheckedValue:
     depth: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedRule:
-    """A rule of a flag: its typed condition and the variant it gives."""
-
-    when: typed.Node
-    text: str
-    variant: str
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedFlag:
-    """A flag whose rules passed.
-
-    Attributes:
-        ranked: a rule needs all profiles (`percent_rank`), so its answer is of the last refresh.
-    """
-
-    flag: Flag
-    rules: tuple[CheckedRule, ...]
-    ranked: bool = False
-
-
 # A zone remembers what it was asked.
 _zone = lru_cache(maxsize=100)(Zone)
 
@@ -171,7 +150,8 @@ def check_catalog(catalog: Catalog, sources: Sources | None = None, observed: Ob
     Args:
         observed: what events have held so far; names that are not in it are warned of.
         sources: where each expression stands in its file, by `("trait", key)`, `("segment", key)` or
-            `("flag", key, "0")`, and each declared type; what has none is shown by itself.
+            `("flag", key, "0")`, other parts of a flag (`FlagCheck`), and each declared type; what has none is shown
+            by itself.
 
     Raises:
         DefinitionError: everything that is wrong anywhere in the catalog.
@@ -240,14 +220,14 @@ class _CatalogCheck:
         self.definitions.update(_definitions(self.catalog, {}))
         for key in self._ordered():
             self._check_value(key)
-        flags = {flag.key: self._check_flag(flag) for flag in self.catalog.flags}
+        flags = FlagCheck(self.catalog.flags, self.sources, self._check_condition, self._ranked, self.found).run()
         self._check_exports()
         errors = [diagnostic for diagnostic in self.found if diagnostic.severity == "error"]
         if errors:
             raise DefinitionError(errors)
         self._warn_of_minutes(flags)
         nodes = [value.node for value in self.values.values()]
-        nodes += [rule.when for flag in flags.values() for rule in flag.rules]
+        nodes += [condition.when for flag in flags.values() for condition in flag.conditions]
         aggregates = aggregate_uses(nodes)
         attributes = _columns(f for node in nodes for f in walk(node) if _is_field(f) and f.root == "attribute")
         parts = (p for use in aggregates.values() for p in (use.aggregate.filter, use.aggregate.argument) if p)
@@ -280,6 +260,9 @@ class _CatalogCheck:
                 if unsolved(rule.when, flowing):
                     source = self.sources.get(("flag", key, str(number)), Source(rule.text))
                     self._warn_of_minute(f"a rule of flag `{key}`", source)
+            if flag.holdout is not None and unsolved(flag.holdout.when, flowing):
+                source = self.sources.get(("flag", key, "holdout"), Source(flag.holdout.text))
+                self._warn_of_minute(f"the holdout of flag `{key}`", source)
 
     def _warn_of_minute(self, what: str, source: Source) -> None:
         message = f"time changes {what} at instants that cannot be foreseen"
@@ -309,27 +292,8 @@ class _CatalogCheck:
 
     def _ordered(self) -> list[str]:
         """Keys in topological order; definitions on a cycle are reported and left out."""
-        order: list[str] = []
-        done: dict[str, bool] = {}
-        for start in self.trees:
-            stack: list[tuple[str, Iterator[str]]] = []
-            if start not in done:
-                done[start] = False
-                stack.append((start, referred(self.trees[start][2].root)))
-            while stack:
-                key, pending = stack[-1]
-                target = next((name for name in pending if name in self.trees and not done.get(name, False)), None)
-                if target is None:
-                    stack.pop()
-                    done[key] = True
-                    order.append(key)
-                elif target in done:
-                    path = [name for name, _ in stack]
-                    self._report_cycle([*path[path.index(target) :], target])
-                else:
-                    done[target] = False
-                    stack.append((target, referred(self.trees[target][2].root)))
-        return order
+        references = {key: list(referred(tree.root)) for key, (_, _, tree) in self.trees.items()}
+        return topological(references, self._report_cycle)
 
     def _report_cycle(self, path: list[str]) -> None:
         definition, source, _ = self.trees[path[0]]
@@ -358,29 +322,20 @@ class _CatalogCheck:
         self.values[key] = CheckedValue(key, kind, node, node.type, print_tree(tree), references, depth)
         self.definitions[key] = Definition(key, kind, node.type, kind == "trait" and node.nullable)
 
-    def _check_flag(self, flag: Flag) -> CheckedFlag:
-        rules = []
-        for number, rule in enumerate(flag.rules):
-            source = self.sources.get(("flag", flag.key, str(number)), Source(rule.when))
-            try:
-                tree = parse(source)
-            except DefinitionError as error:
-                self.found.extend(error.diagnostics)
-                continue
-            names = _names(self.catalog, self.events, self.definitions, self.observed)
-            inference = Inference(source, names, "flag", None, self.found)
-            node = inference.truth(tree.root, f"a rule of flag `{flag.key}`")
-            inference.settled(node)
-            if _depth(tree, referred(tree.root), self.values) > MAX_DEPTH:
-                self.found.append(_too_deep(f"a rule of flag `{flag.key}`", source))
-            rules.append(CheckedRule(node, print_tree(tree), rule.variant))
-        known = [variant.key for variant in flag.variants]
-        for variant in (*(rule.variant for rule in flag.rules), flag.default):
-            if variant not in known:
-                source = self.sources.get(("flag", flag.key, "0"), Source(flag.key))
-                help_lines = (f"its variants are {', '.join(f'`{key}`' for key in known)}",)
-                self._report("bad-definition", f"flag `{flag.key}` has no variant `{variant}`", source, help_lines)
-        return CheckedFlag(flag, tuple(rules), any(self._ranked(rule.when) for rule in rules))
+    def _check_condition(self, source: Source, what: str) -> CheckedCondition | None:
+        """A condition of a flag, typed; None when it cannot be read."""
+        try:
+            tree = parse(source)
+        except DefinitionError as error:
+            self.found.extend(error.diagnostics)
+            return None
+        names = _names(self.catalog, self.events, self.definitions, self.observed)
+        inference = Inference(source, names, "flag", None, self.found)
+        node = inference.truth(tree.root, what)
+        inference.settled(node)
+        if _depth(tree, referred(tree.root), self.values) > MAX_DEPTH:
+            self.found.append(_too_deep(what, source))
+        return CheckedCondition(node, print_tree(tree))
 
     def _ranked(self, node: typed.Node) -> bool:
         """Whether `node`, or a definition that it builds on, holds a `percent_rank`."""

@@ -40,6 +40,8 @@ class Zone:
     name: str
     _info: ZoneInfo = field(init=False, repr=False, compare=False)
     _offset_of_day: dict[int, int | None] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _start_of_day: dict[int, int] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _run_of_day: dict[int, tuple[int, int]] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         try:
@@ -67,6 +69,12 @@ class Zone:
         >>> format_instant(Zone("America/New_York").start_ms(17532))
         '2018-01-01T05:00:00.000Z'
         """
+        found = self._start_of_day.get(day)
+        if found is None:
+            found = self._start_of_day[day] = self._computed_start_ms(day)
+        return found
+
+    def _computed_start_ms(self, day: int) -> int:
         midnight_ms = day * DAY_MS
         # No zone is, or was, two days from UTC.
         changes = self.offsets(midnight_ms - 2 * DAY_MS, midnight_ms + 2 * DAY_MS)
@@ -77,6 +85,27 @@ class Zone:
             if midnight_ms - offset_ms < end_ms
         )
         return next(starts)
+
+    def next_day_ms(self, ts_ms: int) -> int:
+        """First instant after `ts_ms` with another local date; an earlier one, where clocks go back over midnight."""
+        today = self.day(ts_ms)
+        from_ms, end_ms = self._run_of_day.get(today, (0, 0))
+        if not from_ms <= ts_ms < end_ms:
+            end_ms = self._computed_next_day_ms(ts_ms, today)
+            self._run_of_day[today] = ts_ms, end_ms
+        return end_ms
+
+    def _computed_next_day_ms(self, ts_ms: int, today: int) -> int:
+        end_ms = ts_ms + 3 * DAY_MS
+        changes = self.offsets(ts_ms, end_ms)
+        ends_ms = [from_ms for from_ms, _ in changes[1:]] + [end_ms]
+        for (from_ms, offset_ms), until_ms in zip(changes, ends_ms, strict=True):
+            if (from_ms + offset_ms) // DAY_MS != today:
+                return from_ms
+            midnight_ms = (today + 1) * DAY_MS - offset_ms
+            if midnight_ms < until_ms:
+                return midnight_ms
+        return end_ms
 
     def offsets(self, lo_ms: int, hi_ms: int) -> list[tuple[int, int]]:
         """Local time minus UTC from `lo_ms` to `hi_ms`, both inclusive.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 from typing_extensions import TypeIs
 
@@ -47,46 +48,41 @@ class Evaluation:
         """`node` in a Boolean position: only true is true."""
         return self.value(node) is True
 
-    def value(self, node: typed.Node) -> Value:  # noqa: C901, PLR0912  # one case per kind of node
+    def value(self, node: typed.Node) -> Value:
         """Value of `node`; None is missing."""
-        match node:
-            case typed.Constant(value=value):
-                return value
-            case typed.Field():
-                return field_value(node, self._root(node), self.checked.zone)
-            case typed.Reference(key=key):
-                return self.definition(key)
-            case typed.AggregateValue(aggregate=aggregate):
-                return self.state.aggregates.get(aggregate.key, AGGREGATES[aggregate.function].of_nothing)
-            case typed.Age():
-                instant = self.value(node.instant)
-                return bounded((self.state.as_of_ms - instant) // node.unit_ms * MICROS) if _is_int(instant) else None
-            case typed.Now():
-                return self.state.as_of_ms
-            case typed.Not(operand=operand):
-                return not self.truth(operand)
-            case typed.Logic(operator="&&", left=left, right=right):
-                return self.truth(left) and self.truth(right)
-            case typed.Logic(left=left, right=right):
-                return self.truth(left) or self.truth(right)
-            case typed.Compare():
-                return compare(node.operator, self.value(node.left), self.value(node.right))
-            case typed.WordOperator():
-                return word_operator(node.operator, self.value(node.left), self.value(node.right))
-            case typed.Within():
-                value = self.value(node.value)
-                return value is not None and any(value == self.value(item) for item in node.items)
-            case typed.Arithmetic():
-                result = arithmetic(node.operator, self.value(node.left), self.value(node.right))
-                # Timestamps are milliseconds, their difference is a number of milliseconds.
-                return bounded(result * MICROS) if result is not None and node.left.type == "timestamp" else result
-            case typed.Negate(operand=operand):
-                number = self.value(operand)
-                return bounded(-number) if _is_int(number) else None
-            case typed.Call():
-                return self._call(node)
-            case typed.Items():
-                return None
+        return self._VALUES[type(node)](self, node)
+
+    def _field(self, node: typed.Field) -> Value:
+        return field_value(node, self._root(node), self.checked.zone)
+
+    def _reference(self, node: typed.Reference) -> Value:
+        return self.definition(node.key)
+
+    def _aggregate(self, node: typed.AggregateValue) -> Value:
+        aggregate = node.aggregate
+        return self.state.aggregates.get(aggregate.key, AGGREGATES[aggregate.function].of_nothing)
+
+    def _age(self, node: typed.Age) -> Value:
+        instant = self.value(node.instant)
+        return bounded((self.state.as_of_ms - instant) // node.unit_ms * MICROS) if _is_int(instant) else None
+
+    def _logic(self, node: typed.Logic) -> Value:
+        if node.operator == "&&":
+            return self.truth(node.left) and self.truth(node.right)
+        return self.truth(node.left) or self.truth(node.right)
+
+    def _within(self, node: typed.Within) -> Value:
+        value = self.value(node.value)
+        return value is not None and any(value == self.value(item) for item in node.items)
+
+    def _arithmetic(self, node: typed.Arithmetic) -> Value:
+        result = arithmetic(node.operator, self.value(node.left), self.value(node.right))
+        # Timestamps are milliseconds, their difference is a number of milliseconds.
+        return bounded(result * MICROS) if result is not None and node.left.type == "timestamp" else result
+
+    def _negate(self, node: typed.Negate) -> Value:
+        number = self.value(node.operand)
+        return bounded(-number) if _is_int(number) else None
 
     def _call(self, node: typed.Call) -> Value:
         match node.function:
@@ -123,6 +119,29 @@ class Evaluation:
     def of_event(self, event: Event) -> "Evaluation":
         """The same evaluation inside a filter, over this event."""
         return replace(self, properties=event.properties, context=event.context)
+
+    _VALUES: ClassVar[dict[type[typed.Node], Callable[["Evaluation", Any], Value]]] = {
+        typed.Constant: lambda _, node: node.value,
+        typed.Field: _field,
+        typed.Reference: _reference,
+        typed.AggregateValue: _aggregate,
+        typed.Age: _age,
+        typed.Now: lambda evaluation, _: evaluation.state.as_of_ms,
+        typed.Not: lambda evaluation, node: not evaluation.truth(node.operand),
+        typed.Logic: _logic,
+        typed.Compare: lambda evaluation, node: compare(
+            node.operator, evaluation.value(node.left), evaluation.value(node.right)
+        ),
+        typed.WordOperator: lambda evaluation, node: word_operator(
+            node.operator, evaluation.value(node.left), evaluation.value(node.right)
+        ),
+        typed.Within: _within,
+        typed.Arithmetic: _arithmetic,
+        typed.Negate: _negate,
+        typed.Call: _call,
+        typed.Items: lambda _, node: None,
+    }
+    """What gives the value of each kind of node: one look, however many kinds there are."""
 
 
 def evaluate(

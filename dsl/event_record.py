@@ -14,9 +14,10 @@ import msgspec
 from dsl.event import Event, Kind
 from dsl.numbers import read_json
 
+_OWN_NAMES: Final = {"event_id": "id", "ts_ms": "ts", "received_at_ms": "received", "local_day": "day"}
 
-@dataclass(frozen=True, slots=True)
-class EventRecord:
+
+class EventRecord(msgspec.Struct, frozen=True, gc=False, rename=_OWN_NAMES):
     """An event without `seq` and source.
 
     Attributes:
@@ -31,17 +32,6 @@ class EventRecord:
     local_day: int
     properties: str = "{}"
     context: str = "{}"
-
-
-class _Record(msgspec.Struct):
-    id: str
-    kind: Kind
-    name: str
-    ts: int
-    received: int
-    day: int
-    properties: str
-    context: str
 
 
 _NAMES: Final = {"event_id": "id", "ts_ms": "ts", "local_day": "day", "sent": "properties", "around": "context"}
@@ -80,35 +70,32 @@ class FreshEvent(msgspec.Struct, rename=_NAMES):
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(_Record)
+_decoder = msgspec.json.Decoder(EventRecord)
 read_fresh: Final = msgspec.json.Decoder(FreshEvent).decode
 """`read_event` without what stands beside the record: the many events of one decision are read in C."""
 
 
 def write_record(event: EventRecord) -> str:
     """The text of an event."""
-    its_own = (event.event_id, event.kind, event.name, event.ts_ms, event.received_at_ms, event.local_day)
-    return _encoder.encode(_Record(*its_own, event.properties, event.context)).decode()
+    return _encoder.encode(event).decode()
 
 
 def read_record(text: str | bytes) -> EventRecord:
     """The event that `write_record` wrote."""
-    found = _decoder.decode(text)
-    its_own = (found.id, found.kind, found.name, found.ts, found.received, found.day)
-    return EventRecord(*its_own, found.properties, found.context)
+    return _decoder.decode(text)
 
 
 def read_event(text: str | bytes, seq: int, source_id: str) -> Event:
     """The event as expressions see it."""
     found = _decoder.decode(text)
     return Event(
-        found.id,
+        found.event_id,
         seq,
         found.kind,
         found.name,
         source_id,
-        found.ts,
-        found.day,
+        found.ts_ms,
+        found.local_day,
         _values(found.properties),
         _values(found.context),
     )
@@ -139,15 +126,15 @@ class RecordColumns:
             ValueError: it is no such array; nothing was added.
         """
         found = _array_decoder.decode(array)
-        self.event_id.extend([each.id for each in found])
+        self.event_id.extend([each.event_id for each in found])
         self.kind.extend([each.kind for each in found])
         self.name.extend([each.name for each in found])
-        self.ts_ms.extend([each.ts for each in found])
-        self.received_at_ms.extend([each.received for each in found])
-        self.local_day.extend([each.day for each in found])
+        self.ts_ms.extend([each.ts_ms for each in found])
+        self.received_at_ms.extend([each.received_at_ms for each in found])
+        self.local_day.extend([each.local_day for each in found])
         self.properties.extend([each.properties for each in found])
         self.context.extend([each.context for each in found])
         return len(found)
 
 
-_array_decoder = msgspec.json.Decoder(list[_Record])
+_array_decoder = msgspec.json.Decoder(list[EventRecord])

@@ -34,7 +34,12 @@ def reasons(
     `segment vip: purchases_30d = 4 >= 3`; a definition that is reached in several ways is shown once.
     """
     evaluation = Evaluation(checked, state, context or {})
-    return tuple(dict.fromkeys(_decisive(node, evaluation, evaluation.truth(node), _Inside(""))))
+    return tuple(dict.fromkeys(clauses(node, evaluation, evaluation.truth(node))))
+
+
+def clauses(node: typed.Node, evaluation: Evaluation, outcome: bool) -> Iterator[str]:
+    """The same one by one, for a node whose truth is known; a clause may come twice."""
+    return _decisive(node, evaluation, outcome, _Inside(""))
 
 
 def show_value(value: Value, value_type: Type) -> str:

@@ -28,6 +28,9 @@ Source: what senders put there when they have no id; the lists of other customer
 PROFILE_NAMESPACE: Final = UUID("6f1d0a3e-7c52-5e0b-9b64-2d8f4b7a1c95")
 """Namespace of all profile ids."""
 
+_STRENGTH: Final[Mapping[Kind, int]] = {kind: place for place, kind in enumerate(KINDS)} | {
+    "email_hash": KINDS.index("email")
+}
 _NOBODY = re.compile(r"[0-]*|-1")
 _ASCII_SPACE = " \t\n\r\v\f"
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
@@ -55,9 +58,12 @@ def identifiers(values: Mapping[Kind, str | int | None], blocked: frozenset[str]
     >>> identifiers({"anon": "a-1", "user": "NULL", "external": 7})
     ('external:7', 'anon:a-1')
     """
-    given = [(kind, value) for kind, value in values.items() if value is not None and not is_blocked(value, blocked)]
-    found = {source_id(kind, value) for kind, value in given}
-    return tuple(sorted(found, key=lambda identifier: (KINDS.index(_kind(identifier)), identifier)))
+    found = {
+        (_STRENGTH[kind], source_id(kind, value))
+        for kind, value in values.items()
+        if value is not None and not is_blocked(value, blocked)
+    }
+    return tuple([identifier for _, identifier in (sorted(found) if len(found) > 1 else found)])
 
 
 def is_blocked(value: str | int, blocked: frozenset[str] = BLOCKED_VALUES) -> bool:
@@ -67,7 +73,7 @@ def is_blocked(value: str | int, blocked: frozenset[str] = BLOCKED_VALUES) -> bo
     (True, True, True, False)
     """
     text = folded(str(value))
-    return text in blocked or _NOBODY.fullmatch(text) is not None
+    return text in blocked or (text[:1] in "0-" and _NOBODY.fullmatch(text) is not None)
 
 
 def folded(text: str) -> str:
@@ -76,7 +82,8 @@ def folded(text: str) -> str:
     >>> folded(" Guest")
     'guest'
     """
-    return text.strip(_ASCII_SPACE).translate(_LOWER)
+    text = text.strip(_ASCII_SPACE)
+    return text.lower() if text.isascii() else text.translate(_LOWER)
 
 
 def email_hash(address: str) -> str:
@@ -95,7 +102,3 @@ def profile_id(identifier: str) -> str:
     '02c4bdd9-5236-5938-86aa-4183ef2979ee'
     """
     return str(uuid5(PROFILE_NAMESPACE, replace_surrogates(identifier)))
-
-
-def _kind(identifier: str) -> Kind:
-    return identifier.partition(":")[0]  # type: ignore[return-value]  # written by source_id

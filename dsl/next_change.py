@@ -1,13 +1,16 @@
 """When an answer can next change by itself: a value changes with new events and with time, and this is about time."""
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+from msgspec.structs import replace
 
 from dsl import typed
 from dsl.aggregates import AGGREGATES
 from dsl.check import CheckedCatalog
-from dsl.clock import DAY_MS, Zone
+from dsl.clock import Zone
 from dsl.evaluate import Evaluation, compare
 from dsl.folds import FOLDS, Ask, Moment
 from dsl.numbers import LARGEST, MICROS, SMALLEST
@@ -44,13 +47,22 @@ def next_change(
         state: of an instant later than every event that it counts.
         zone: the project's.
     """
-    evaluation = Evaluation(checked, state, context or {})
-    change_ms = _Outlook(evaluation, zone, holdings).course(node).change_ms(state.as_of_ms)
+    return next_change_of([node], Evaluation(checked, state, context or {}), zone=zone, holdings=holdings)
+
+
+def next_change_of(
+    nodes: Iterable[typed.Node], evaluation: Evaluation, *, zone: Zone, holdings: Holdings
+) -> int | None:
+    """The same for several values at once: an instant before which every one of them stays what it is.
+
+    None: time alone changes none of them. Definitions that several of them build on are looked at once.
+    """
+    outlook, now_ms = _Outlook(evaluation, zone, holdings), evaluation.state.as_of_ms
+    change_ms = min((outlook.course(node).change_ms(now_ms) for node in nodes), default=_NEVER)
     return change_ms if change_ms <= _LAST_MS else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Course:
+class _Course(msgspec.Struct, frozen=True):
     """How a value goes on: before `until_ms` it moves by `rate` at every instant `origin_ms + n * unit_ms`.
 
     A value that rests has rate 0. `now()` moves by 1 in each millisecond, an age by one whole at each of its units.
@@ -86,6 +98,7 @@ class _Outlook:
     zone: Zone
     holdings: Holdings
     _known: dict[str, _Course] = field(default_factory=dict)
+    _held_dates: dict[str, frozenset[int]] = field(default_factory=dict)
 
     @property
     def now_ms(self) -> int:
@@ -93,14 +106,22 @@ class _Outlook:
 
     def course(self, node: typed.Node) -> _Course:
         """How the value of `node` goes on; a kind of node that is not named here rests as long as all below it."""
-        value = self.evaluation.value(node)
         match node:
-            case typed.Now():
-                return _Course(value, rate=1)
             case typed.Reference(key=key):
                 if key not in self._known:
                     self._known[key] = self.course(self.evaluation.checked.values[key].node)
                 return self._known[key]
+            # Their values are told by those below them: to evaluate every level anew takes a square of the levels.
+            case typed.Logic(operator=operator):
+                return self._logic(operator == "||", node)
+            case typed.Compare():
+                return self._compare(node)
+        return self._valued(node, self.evaluation.value(node))
+
+    def _valued(self, node: typed.Node, value: Value) -> _Course:
+        match node:
+            case typed.Now():
+                return _Course(value, rate=1)
             case typed.AggregateValue(aggregate=aggregate):
                 return _Course(value, self._leaving_ms(aggregate, value))
             case typed.Age():
@@ -109,12 +130,8 @@ class _Outlook:
                 return self._sum(operator, node, value)
             case typed.Call(function="if" | "coalesce" | "is_set"):
                 return self._choice(node, value)
-            case typed.Logic(operator=operator):
-                return self._logic(operator == "||", node, value)
             case typed.Call(function="percent_rank"):
                 return _Course(value)  # it is of the last refresh
-            case typed.Compare():
-                return self._compare(node, value)
             case typed.Within():
                 tested, *items = [self.course(child) for child in typed.children(node)]
                 flips = [self._flip_ms("==", tested, item) for item in items]
@@ -183,16 +200,20 @@ class _Outlook:
 
     # -- conditions ----------------------------------------------------------------------------------------------
 
-    def _logic(self, absorbing: bool, node: typed.Logic, value: Value) -> _Course:
-        """One false operand keeps `&&` false, one true operand keeps `||` true, for as long as it lasts."""
-        operands = [self.course(operand) for operand in typed.children(node)]
-        if value is not absorbing:
-            return _Course(value, min(operand.change_ms(self.now_ms) for operand in operands))
-        keeping = [operand for operand in operands if (operand.value is True) == absorbing]
-        return _Course(value, max(operand.change_ms(self.now_ms) for operand in keeping))
+    def _logic(self, absorbing: bool, node: typed.Logic) -> _Course:
+        """One false operand keeps `&&` false, one true operand keeps `||` true, for as long as it lasts.
 
-    def _compare(self, node: typed.Compare, value: Value) -> _Course:
+        The first of them is asked alone, as evaluation stops at it: another one may last longer.
+        """
+        operands = list(_chain(node))
+        for operand in operands:
+            if self.evaluation.truth(operand) == absorbing:
+                return _Course(absorbing, self._change_ms(operand))
+        return _Course(not absorbing, min(map(self._change_ms, operands)))
+
+    def _compare(self, node: typed.Compare) -> _Course:
         left, right = self.course(node.left), self.course(node.right)
+        value = compare(node.operator, left.value, right.value)
         sides = ((node.left, ("<", "<="), right), (node.right, (">", ">="), left))
         for falling, truths, other in sides:
             lasts = node.operator in _ORDER and value is (node.operator in truths) and other.rate == 0
@@ -259,7 +280,7 @@ class _Outlook:
         # Within four ends of a day every streak is over, and every day that clocks repeat.
         day_ms, value = self.now_ms, value_at(self.now_ms)
         for _ in range(4):
-            day_ms = next_day_ms(self.zone, day_ms)
+            day_ms = self.zone.next_day_ms(day_ms)
             if value_at(day_ms) != value:
                 return day_ms
         days = window.days if window is not None else None
@@ -269,18 +290,17 @@ class _Outlook:
         return self.zone.start_ms(min(leaving)) if leaving else _NEVER
 
     def _dates(self, aggregate: typed.BaseAggregate) -> frozenset[int]:
-        return frozenset(self.zone.day(ts_ms) for ts_ms in self.holdings(aggregate))
+        if aggregate.key not in self._held_dates:
+            self._held_dates[aggregate.key] = frozenset(self.zone.day(ts_ms) for ts_ms in self.holdings(aggregate))
+        return self._held_dates[aggregate.key]
 
 
-def next_day_ms(zone: Zone, ts_ms: int) -> int:
-    """First instant after `ts_ms` with another local date; an earlier one, where clocks go back over midnight."""
-    today, end_ms = zone.day(ts_ms), ts_ms + 3 * DAY_MS
-    changes = zone.offsets(ts_ms, end_ms)
-    ends_ms = [from_ms for from_ms, _ in changes[1:]] + [end_ms]
-    for (from_ms, offset_ms), until_ms in zip(changes, ends_ms, strict=True):
-        if (from_ms + offset_ms) // DAY_MS != today:
-            return from_ms
-        midnight_ms = (today + 1) * DAY_MS - offset_ms
-        if midnight_ms < until_ms:
-            return midnight_ms
-    return end_ms
+def _chain(node: typed.Logic) -> Iterator[typed.Node]:
+    """`a`, `b` and `c` of `a && b && c`, which stands as `(a && b) && c`: each is asked once, however long it is."""
+    waiting: list[typed.Node] = [node]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, typed.Logic) and each.operator == node.operator:
+            waiting += [each.right, each.left]
+        else:
+            yield each

@@ -104,7 +104,7 @@ def replace_surrogates(text: str) -> str:
     >>> replace_surrogates("a\ud800b") == "a\ufffdb"
     True
     """
-    return _LONE_SURROGATE.sub("\ufffd", text)
+    return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
 
 
 def _read_integer(text: str) -> int | None:

@@ -49,7 +49,8 @@ def _integer(text: str) -> int | Decimal:
 
 
 _LARGEST_NAME: Final = 64
-_decoder = msgspec.json.Decoder(float_hook=_fraction)
+_decoder = msgspec.json.Decoder(float_hook=Decimal)
+_decoder_of_any_exponent = msgspec.json.Decoder(float_hook=_fraction)
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _raw_encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=_written)
 _sorted_encoder = msgspec.json.Encoder(decimal_format="number", order="sorted")
@@ -64,7 +65,10 @@ def read_sent(text: bytes | str) -> Any:
         UnreadableJson: it is not UTF-8, no JSON, or nests too deeply.
     """
     try:
-        return _decoder.decode(text)
+        try:
+            return _decoder.decode(text)
+        except InvalidOperation:
+            return _decoder_of_any_exponent.decode(text)
     except msgspec.DecodeError:
         return _read_slowly(text)
     except RecursionError:

@@ -22,6 +22,7 @@ class State:
         aggregates: value of each base aggregate that the catalog needs, by its canonical text
             (`events.purchase.count_30d`), and each `percent_rank` that it reads, by its own. An absent key is the
             aggregate's value of nothing.
+        identifiers: all identifiers of the profile, `<kind>:<value>` as they are stored; none of an unknown one.
     """
 
     profile_id: str
@@ -29,3 +30,4 @@ class State:
     as_of_seq: int
     attributes: Mapping[str, object] = field(default_factory=dict)
     aggregates: Mapping[str, Value] = field(default_factory=dict)
+    identifiers: tuple[str, ...] = ()

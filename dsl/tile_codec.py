@@ -193,6 +193,11 @@ class PackedHops:
                 return ((min(section[1][first:end]), max(section[2][first:end])),)
         return (frozenset(hops[first:end]),)
 
+    def first(self, start: int) -> int | None:
+        """As `dsl.tiles.Hops`."""
+        found = bisect_left(self.section[0], -(-start // self.unit), self.begin, self.end)
+        return self.section[0][found] * self.unit if found < self.end else None
+
     def items(self) -> Iterator[tuple[int, Any]]:
         """As `dsl.tiles.Hops`."""
         for hop, *row in zip(*(column[self.begin : self.end] for column in self.section), strict=True):
@@ -217,6 +222,10 @@ class _Both:
     def since(self, start: int | None) -> Iterator[Any]:
         yield from self.run.since(start)
         yield from self.states.since(start)
+
+    def first(self, start: int) -> int | None:
+        found = (self.run.first(start), self.states.first(start))
+        return min((hop for hop in found if hop is not None), default=None)
 
     def items(self) -> Iterator[tuple[int, Any]]:
         yield from self.run.items()

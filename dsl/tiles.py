@@ -30,6 +30,9 @@ class Hops(Protocol):
     def items(self) -> Iterable[tuple[int, Any]]:
         """Each hop with its state."""
 
+    def first(self, start: int) -> int | None:
+        """The earliest hop from one on; None when there is none."""
+
 
 class HopStates(dict[int, Any]):
     """Tiles as a mapping of hops to states."""
@@ -37,6 +40,10 @@ class HopStates(dict[int, Any]):
     def since(self, start: int | None) -> Iterable[Any]:
         """As in `Hops`."""
         return self.values() if start is None else [state for hop, state in self.items() if hop >= start]
+
+    def first(self, start: int) -> int | None:
+        """As in `Hops`."""
+        return min((hop for hop in self if hop >= start), default=None)
 
 
 Write = tuple[int, str, object]
@@ -123,6 +130,7 @@ class Folded(Mapping[str, Value]):
         fresh: events of the profile after the cuts of its sources, each once.
         t_ms: the instant of the question, later than every event.
         kept: values that no events of the profile give: where it stands among others (`percent_rank`).
+        told: the fresh events as aggregates see them, when they have been asked before.
     """
 
     checked: CheckedCatalog
@@ -132,12 +140,13 @@ class Folded(Mapping[str, Value]):
     t_ms: int
     zone: Zone
     kept: Mapping[str, Value] = field(default_factory=dict)
+    told: FreshEvents | None = None
     _values: dict[str, Value] = field(default_factory=dict)
     _moment: Moment = field(init=False)
     _told: FreshEvents = field(init=False)
 
     def __post_init__(self) -> None:
-        self._told = FreshEvents(self.fresh, self.checked)
+        self._told = FreshEvents(self.fresh, self.checked) if self.told is None else self.told
         self._moment = Moment(self.t_ms, self.zone.day(self.t_ms))
 
     def __getitem__(self, key: str) -> Value:
@@ -151,6 +160,20 @@ class Folded(Mapping[str, Value]):
 
     def __len__(self) -> int:
         return len(self.checked.aggregates) + len(self.kept)
+
+    def held(self, aggregate: typed.BaseAggregate) -> Iterator[int]:
+        """Instants of events that an aggregate counts, as `dsl.next_change` asks for them.
+
+        Of a window those of the earliest hop that it still holds; of calendar windows one of every date.
+        """
+        base, window = self.bases.of_use[aggregate.key], aggregate.window
+        yield from (occurrence.ts_ms for occurrence in self._told.occurrences(base))
+        if base.family == "days":
+            dates = {day for tiles in self._hops(base, LOCAL_DAY) for day, _ in tiles.items()}
+            yield from (self.zone.start_ms(day) for day in dates)
+        elif window is not None:
+            firsts = (tiles.first(window.start_ms(self.t_ms)) for tiles in self._hops(base, window.hop_ms))
+            yield from (first for first in firsts if first is not None)
 
     def _value(self, use: AggregateUse) -> Value:
         aggregate, base = use.aggregate, self.bases.of_use[use.key]

@@ -1,6 +1,6 @@
-"""Walking a syntax tree."""
+"""Walking a syntax tree, and names that refer to one another."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from dsl.functions import REFERENCES
 from dsl.syntax import Aggregate, Binary, Call, ListOf, Name, Node, String, Unary
@@ -41,3 +41,39 @@ def referred(node: Node) -> Iterator[str]:
             yield key
     for child in () if isinstance(node, Aggregate) else children(node):
         yield from referred(child)
+
+
+def topological(references: Mapping[str, Iterable[str]], on_cycle: Callable[[list[str]], None]) -> list[str]:
+    """Every name after those that it refers to; otherwise in the order in which they are given.
+
+    Args:
+        references: of each name those that it refers to; others than these are passed over.
+        on_cycle: is told of each cycle, as the path that begins and ends with the same name.
+
+    >>> cycles: list[list[str]] = []
+    >>> topological({"a": ["b"], "b": [], "c": ["d"], "d": ["c"]}, cycles.append)
+    ['b', 'a', 'd', 'c']
+    >>> cycles
+    [['c', 'd', 'c']]
+    """
+    order: list[str] = []
+    done: dict[str, bool] = {}
+    for start in references:
+        stack: list[tuple[str, Iterator[str]]] = []
+        if start not in done:
+            done[start] = False
+            stack.append((start, iter(references[start])))
+        while stack:
+            key, pending = stack[-1]
+            target = next((name for name in pending if name in references and not done.get(name, False)), None)
+            if target is None:
+                stack.pop()
+                done[key] = True
+                order.append(key)
+            elif target in done:
+                path = [name for name, _ in stack]
+                on_cycle([*path[path.index(target) :], target])
+            else:
+                done[target] = False
+                stack.append((target, iter(references[target])))
+    return order

@@ -22,6 +22,7 @@ from serving.online.identities import (
 from serving.online.publication import Publication
 from serving.online.reading import snapshot as read_snapshot
 from serving.online.snapshot import Snapshot
+from serving.online.store import announce_catalog
 from warehouse.database import Connection
 from warehouse.exceptions import RefreshError
 from warehouse.identity_around import Around, OutgrownError, read_around
@@ -73,6 +74,7 @@ def publish(  # noqa: PLR0913  # what is told, to whom, and what it is told from
     since, known = (0, frozenset[int]()) if held is None else (held.cut, held.tiles)
     publication = Publication(client, project, snapshot.with_tiles(_tiles_ids(checked, kept)))
     publication.begin()
+    announce_catalog(client, project, snapshot.catalog_version, checked.catalog.to_document())
     reached("publication.after_begin")
     _publish_rules(connection, client, project, since, refresh.cut, log)
     left = _publish_profiles(connection, client, project, since, refresh.cut)

@@ -1,12 +1,10 @@
-"""Commands that answer: sizes of segments, decisions, files of audiences."""
+"""Commands that answer: sizes of segments, files of audiences."""
 
-import json
 from pathlib import Path
 
-from dsl.clock import format_instant
 from dsl.failure import WrongUse
 from tinycdp.output import Output
-from tinycdp.workspace import NothingThere, Workspace
+from tinycdp.workspace import Workspace
 from warehouse.settings import Settings
 
 SIZES = """
@@ -36,49 +34,6 @@ def segment_sizes(workspace: Workspace) -> list[tuple[str, int, float, int, int]
 def with_percent(rows: list[tuple[str, int, float, int, int]]) -> list[tuple[object, ...]]:
     """The rows of `segment_sizes` with shares as people read them."""
     return [(segment, members, f"{share:.1%}", entered, exited) for segment, members, share, entered, exited in rows]
-
-
-def run_decide(settings: Settings, output: Output, flag: str, profile: str, context: str) -> None:
-    """Asks a flag straight from the online store."""
-    from dsl.catalog import Catalog
-    from dsl.check import check_catalog
-    from dsl.numbers import read_json
-    from serving.decide.decision import decide
-    from serving.online.fold import Fold
-    from serving.online.reading import current_catalog, look_up
-
-    try:
-        brought = read_json(context)
-    except ValueError as error:
-        raise WrongUse(f"--context is not JSON: {error}") from error
-    if not isinstance(brought, dict):
-        raise WrongUse("--context takes a JSON object, such as '{\"amount\": 120}'")
-    who = profile if ":" in profile or len(profile) == 36 else f"user:{profile}"
-    with Workspace(settings).store() as client:
-        document = current_catalog(client, settings.project)
-        if document is None:
-            raise NothingThere("no definitions are published yet: run `tinycdp apply DIR`, then `tinycdp refresh`")
-        fold = Fold(check_catalog(Catalog.from_document(document)))
-        reading = look_up(client, settings.project, who)
-        state = fold.state(reading)
-    if not any(source.base is not None or source.fresh for source in reading.sources):
-        output.say(f"nobody is known as `{who}`: the decision is that for somebody without any event")
-    decision = decide(fold.checked, flag, state, brought)
-    output.result(
-        {
-            "flag": decision.flag,
-            "allow": decision.allow,
-            "variant": decision.variant,
-            "payload": decision.payload,
-            "reasons": list(decision.reasons),
-            "profileId": state.profile_id,
-            "asOf": format_instant(state.as_of_ms),
-            "asOfSeq": state.as_of_seq,
-        }
-    )
-    output.lines(f"{decision.flag} for {who}: {decision.variant} (allow: {json.dumps(decision.allow)})")
-    for reason in decision.reasons:
-        output.lines(f"  - {reason}")
 
 
 def run_export(settings: Settings, output: Output, segment: str, to: str) -> None:

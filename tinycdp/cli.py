@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from dsl.diagnostics import DefinitionError
-from dsl.failure import Failure
+from dsl.failure import Failure, WrongUse
 from tinycdp import dead_letters, identity, pipelines
 from tinycdp.output import Output
 from warehouse.settings import Settings
@@ -312,19 +312,30 @@ def segments(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def decide(
-    flag: Annotated[str, typer.Argument(help="Key of the flag.")],
-    profile: Annotated[str, typer.Option(help="`user:208`, a bare user id, or a profile id.")],
+def decide(  # noqa: PLR0913  # a question has so many parts
+    flag: Annotated[str, typer.Argument(help="Key of the flag; `*` asks all.")] = "",
+    *,
+    profile: Annotated[str, typer.Option(help="`user:208`, another identifier such as `email:…`, or a profile id.")],
+    all_flags: Annotated[bool, typer.Option("--all", help="Ask all flags.")] = False,
     context: Annotated[str, typer.Option(help="What a request would bring along, as a JSON object.")] = "{}",
+    events: Annotated[str, typer.Option(help="Events counted in this answer alone, as a JSON list.")] = "[]",
+    traits: Annotated[str, typer.Option(help="Attributes for this answer alone, as a JSON object.")] = "{}",
+    explain: Annotated[bool, typer.Option("--explain", help="Add every part of every condition.")] = False,
+    expose: Annotated[bool, typer.Option("--expose", help="Log which variant chance showed, as the API does.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a flag for a profile, as the API would answer.
+    """Ask a flag for a profile: the answer of `POST /v1/decide`, whose document `--json` prints.
 
-    Example: `tinycdp decide checkout_offer --profile 208 --context '{"amount": 120}'`
+    Examples: `tinycdp decide checkout_offer --profile 208 --context '{"amount": 120}'` ·
+    `tinycdp decide checkout_offer --profile 208 --events '[{"event": "purchase", "properties": {"amount": 80}}]'` ·
+    `tinycdp decide --all --profile email:ann@example.com --json`
     """
-    from tinycdp.answers import run_decide
+    from tinycdp.decide import ALL_FLAGS, Question, run_decide
 
-    run_decide(Settings.read(), Output(as_json), flag, profile, context)
+    if bool(flag) == all_flags and flag != ALL_FLAGS:
+        raise WrongUse("name one flag, or ask all with --all")
+    question = Question(flag or ALL_FLAGS, profile, context, events, traits, explain, expose)
+    run_decide(Settings.read(), Output(as_json), question)
 
 
 @app.command()

@@ -111,7 +111,7 @@ def discard(ids: Annotated[list[int], typer.Argument(metavar="ID...")], as_json:
 async def _replay(settings: Settings, ids: list[int], reason: str | None, patch: dict[str, Any]) -> Any:
     from serving.http.ingest_plane import IngestPlane
     from serving.http.metrics import Metrics
-    from serving.online import connect_async, embedded_url
+    from serving.online import AppendRules, KnownProject, OnlineAppender, connect_async, embedded_url
 
     workspace = Workspace(settings)
     with workspace.registry() as registry, workspace.store() as store:
@@ -119,7 +119,9 @@ async def _replay(settings: Settings, ids: list[int], reason: str | None, patch:
         workspace.publish_keys(registry, store)
     client = connect_async(settings.redis_url or embedded_url(settings.home.valkey))
     try:
-        return await IngestPlane(client, settings, Metrics()).replay(ids, reason, patch)
+        known = KnownProject(client, settings.project)
+        appends = OnlineAppender(client, settings.project, AppendRules(settings.dedup_ttl_ms, settings.max_log))
+        return await IngestPlane(client, settings, Metrics(), known, appends).replay(ids, reason, patch)
     finally:
         await client.aclose()
 

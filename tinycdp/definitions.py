@@ -57,11 +57,28 @@ def run_apply(settings: Settings, output: Output, folder: str, timezone: str) ->
     with workspace.registry() as registry:
         workspace.ensure_project(registry, timezone)
         version = workspace.apply(registry, loaded.catalog)
-    output.result({"version": version.number, "created": version.created, "aggregates": len(checked.aggregates)})
-    if version.created:
+        deployed = version.created and _deployed(workspace, output, *workspace.checked(registry))
+    found = {"version": version.number, "created": version.created, "aggregates": len(checked.aggregates)}
+    output.result({**found, "deployed": deployed})
+    if deployed:
+        output.lines(
+            f"catalog version {version.number} is current, and decisions use it: `tinycdp refresh` computes its tables"
+        )
+    elif version.created:
         output.lines(f"catalog version {version.number} is current; `tinycdp refresh` computes and publishes it")
     else:
         output.lines(f"nothing changed: version {version.number} holds the same definitions")
+
+
+def _deployed(workspace: Workspace, output: Output, version: int, checked: CheckedCatalog) -> bool:
+    """Whether decisions use a new version from here on; a store that is away hears of it at the next refresh."""
+    from serving.online.exceptions import OnlineStoreError
+
+    try:
+        return workspace.deploy(version, checked)
+    except OnlineStoreError as error:
+        output.say(str(error))
+        return False
 
 
 def run_sql(settings: Settings, output: Output, expression: str, as_of: str | None) -> None:

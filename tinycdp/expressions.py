@@ -23,6 +23,7 @@ from tinycdp.workspace import NothingThere, Workspace
 from warehouse.settings import Settings
 
 if TYPE_CHECKING:
+    from dsl.typed import BaseAggregate
     from warehouse.as_of import AsOf
     from warehouse.records import Project
 
@@ -58,7 +59,9 @@ def run_eval(settings: Settings, output: Output, expression: str, profile: str, 
 
 def run_explain(settings: Settings, output: Output, expression: str, profile: str, as_of: str | None) -> None:
     """The whole tree of an expression with the value at every node, and what would make a false answer true."""
-    from dsl.guide.explanation import draw, explain, missing_for_true, to_json
+    from msgspec.json import encode
+
+    from dsl.guide.explain_tree import draw, explain_tree
     from dsl.next_change import next_change
     from dsl.ranked import is_ranked
     from dsl.recount import instants_of
@@ -68,16 +71,16 @@ def run_explain(settings: Settings, output: Output, expression: str, profile: st
         events, node = world.events_of(who), checked.values[key].node
         _tell_unknown(output, profile, events)
         state = world.state_of(who, events)
-        tree = explain(node, state, checked)
-        change_ms = next_change(
-            node, state, checked, zone=project.zone, holdings=lambda base: instants_of(base, events, checked, state)
-        )
+
+        def holdings(base: "BaseAggregate") -> list[int]:
+            return instants_of(base, events, checked, state)
+
+        tree = explain_tree(node, state, checked, holdings=holdings)
+        change_ms = next_change(node, state, checked, zone=project.zone, holdings=holdings)
     change_at = format_instant(change_ms) if change_ms is not None else None
     moment = {"profileId": who, "asOf": format_instant(refresh.t_ms), "asOfSeq": refresh.cut, "nextChangeAt": change_at}
-    output.result({**moment, **json.loads(to_json(tree))})
+    output.result({**moment, **json.loads(encode(tree))})
     output.lines(draw(tree))
-    for sentence in missing_for_true(tree) if tree.value is False else ():
-        output.lines(f"to be true: {sentence}")
     output.lines(_until(change_at, ranked=is_ranked(node, checked.values)))
 
 

@@ -27,7 +27,7 @@ class Output:
     """
 
     as_json: bool = False
-    prose: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+    prose: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, emoji=False))
     tables: Console = field(default_factory=lambda: _stdout())  # noqa: PLW0108  # it is defined below
 
     def say(self, text: str) -> None:
@@ -78,7 +78,7 @@ class Output:
 
 def _stdout() -> Console:
     """As wide as the terminal; in a pipe or a file there is nothing to fit into, so cells are not folded early."""
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=PIPE_WIDTH)
+    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def shown(value: object) -> str:

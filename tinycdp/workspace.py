@@ -79,6 +79,32 @@ class Workspace:
         catalog = replace(catalog, timezone=registry.project(self.settings.project).timezone)
         return registry.save_catalog(self.settings.project, catalog.to_document(), catalog.digest())
 
+    def deploy(self, version: int, checked: "CheckedCatalog") -> bool:
+        """Tells the online store of a new catalog version; whether decisions use it from here on.
+
+        They do at once where all that it needs is published already: a flag that is switched off is off. Otherwise its
+        new flags answer their defaults until the next refresh has published it.
+        """
+        from dsl.bases import bases_of
+        from dsl.check import check_catalog
+        from serving.online import current_catalog, embedded, snapshot
+        from serving.online.store import announce_catalog, publish_catalog
+
+        if self.settings.redis_url is None and not embedded.is_running(self.settings.home.valkey):
+            return False
+        with self.store() as client:
+            document, project = checked.catalog.to_document(), self.settings.project
+            announce_catalog(client, project, version, document)
+            published, current = snapshot(client, project), current_catalog(client, project)
+            if published is None or current is None:
+                return False
+            ranks = check_catalog(Catalog.from_document(current)).ranks
+            needs = bases_of(checked.aggregates.values()).tiles_ids
+            if not needs <= published.tiles or not set(checked.ranks) <= set(ranks):
+                return False
+            publish_catalog(client, project, version, document)
+            return True
+
     def checked(self, registry: "Registry") -> "tuple[int, CheckedCatalog]":
         """Number of the current catalog version, and the catalog; version 0 is an empty one."""
         from dsl.check import check_catalog

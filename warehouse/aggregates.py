@@ -2,7 +2,6 @@
 
 from dsl.bases import bases_of
 from dsl.check import CheckedCatalog
-from dsl.next_change import next_day_ms
 from dsl.sql import aggregates_sql, ranks_sql
 from dsl.sql.duckdb_tiles import TileMoment, tiled_aggregates_sql
 from warehouse.columns import count, quoted
@@ -40,7 +39,7 @@ def build_aggregates(connection: Connection, checked: CheckedCatalog, refresh: R
         The statements that computed the aggregates.
     """
     zone = checked.zone
-    moment = TileMoment(refresh.t_ms, refresh.cut, refresh.today, next_day_ms(zone, refresh.t_ms))
+    moment = TileMoment(refresh.t_ms, refresh.cut, refresh.today, zone.next_day_ms(refresh.t_ms))
     bases = bases_of(checked.aggregates.values())
     tile_bases = [covered.tile_base for covered in read_coverage(connection, checked)]
     with transaction(connection):

@@ -81,6 +81,10 @@ class Settings:
         max_lateness_ms: events that are older than this when they come become dead letters.
         max_event_bytes: larger events do too.
         planes: parts of the API that a process serves: `decide`, `ingest`, `admin`.
+        decide_deadline_ms: how long a decision waits for the online store before it makes do without.
+        decide_most_fresh: events of a source that no tile has yet; with more a decision makes do without them.
+        decide_keep_ms: how long a process keeps what it has answered, as long as nothing changes; 0 keeps nothing.
+        decide_most_kept: profiles that it keeps.
     """
 
     home: Home
@@ -95,6 +99,10 @@ class Settings:
     max_lateness_ms: int = 400 * 86_400_000
     max_event_bytes: int = 32_768
     planes: frozenset[str] = frozenset(PLANES)
+    decide_deadline_ms: int = 50
+    decide_most_fresh: int = 10_000
+    decide_keep_ms: int = 60_000
+    decide_most_kept: int = 10_000
 
     @property
     def registry_url(self) -> str:
@@ -123,6 +131,10 @@ def _duration(variable: str, text: str) -> int:
     if window is None:
         raise SettingsError(f"{variable} is `{text}`: it takes a duration such as `5s`, `2m`, `12h` or `7d`")
     return window.width_ms
+
+
+def _duration_or_none(variable: str, text: str) -> int:
+    return 0 if text == "0" else _duration(variable, text)
 
 
 def _long_duration(variable: str, text: str) -> int:
@@ -157,6 +169,10 @@ _READ: Final[Sequence[tuple[str, str, Callable[[str, str], Any]]]] = (
     ("TINYCDP_MAX_LATENESS", "max_lateness_ms", _duration),
     ("TINYCDP_MAX_EVENT_BYTES", "max_event_bytes", _count),
     ("TINYCDP_PLANES", "planes", _planes),
+    ("TINYCDP_DECIDE_DEADLINE_MS", "decide_deadline_ms", _count),
+    ("TINYCDP_DECIDE_MAX_FRESH", "decide_most_fresh", _count),
+    ("TINYCDP_DECIDE_CACHE_TTL", "decide_keep_ms", _duration_or_none),
+    ("TINYCDP_DECIDE_CACHE_SIZE", "decide_most_kept", _count),
 )
 """Variable, field, and what reads it."""
 VARIABLES: Final = ("TINYCDP_HOME", *(variable for variable, _, _ in _READ))

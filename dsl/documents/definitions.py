@@ -7,10 +7,11 @@ from typing import Final
 
 import yaml
 
-from dsl.catalog import Catalog, Flag
+from dsl.catalog import Catalog
 from dsl.diagnostics import DefinitionError, Diagnostic
+from dsl.documents.flags import written_flag
 from dsl.documents.pipelines import written_pipeline
-from dsl.documents.reader import BUILT_IN_VARIANTS, FileReader
+from dsl.documents.reader import FileReader
 from dsl.documents.values import Reading
 from dsl.documents.yaml_nodes import YamlFile, plain_value
 from dsl.source import Source, Span
@@ -33,9 +34,10 @@ class Loaded:
 
     Attributes:
         sources: where each expression stands: by `("trait", key)`, `("segment", key)`, `("flag", key, "0")` with the
-            number of the rule, the segment of an export by `("export", name)`, and the type of a property by
-            `("event", event, path)` and `("pipeline", pipeline, event, path)`. Texts that no file holds, those of a
-            feature's traits and of rules, stand by themselves under the file's name.
+            number of the rule, `("flag", key, "holdout")`, the flag of a prerequisite by
+            `("flag", key, "prerequisite", "0")`, the segment of an export by `("export", name)`, and the type of a
+            property by `("event", event, path)` and `("pipeline", pipeline, event, path)`. Texts that no file holds,
+            those of a feature's traits and of rules, stand by themselves under the file's name.
     """
 
     catalog: Catalog
@@ -75,7 +77,7 @@ def dump_yaml(catalog: Catalog) -> str:
         "traits": [_without_defaults(trait) for trait in catalog.to_document()["traits"]],
         "features": [_without_defaults(feature) for feature in catalog.to_document()["features"]],
         "segments": [_without_defaults(segment) for segment in catalog.to_document()["segments"]],
-        "flags": [_flag(flag) for flag in catalog.flags],
+        "flags": [written_flag(flag) for flag in catalog.flags],
         "exports": [_without_defaults(export) for export in catalog.to_document()["exports"]],
     }
     written = {name: section for name, section in document.items() if section}
@@ -119,22 +121,3 @@ _Dumper.add_representer(str, _text_node)
 
 def _without_defaults(definition: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in definition.items() if value not in _DEFAULTS.get(name, ())}
-
-
-def _flag(flag: Flag) -> dict[str, object]:
-    short = len(flag.rules) == 1 and flag.rules[0].variant == "on"
-    written: dict[str, object] = {"key": flag.key}
-    if flag.description:
-        written["description"] = flag.description
-    if not flag.enabled:
-        written["enabled"] = False
-    if short:
-        written["rule"] = flag.rules[0].when
-    else:
-        written["rules"] = [{"when": rule.when, "variant": rule.variant} for rule in flag.rules]
-    if flag.variants != BUILT_IN_VARIANTS:
-        written["variants"] = {
-            variant.key: {"allow": variant.allow, **({} if variant.payload is None else {"payload": variant.payload})}
-            for variant in flag.variants
-        }
-    return written if flag.default == "off" else {**written, "default": flag.default}

@@ -1,16 +1,17 @@
 """One file of definitions: YAML nodes -> frozen definitions, and the place of every expression."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, Literal, TypeVar
 
 from yaml.nodes import Node, ScalarNode, SequenceNode
 
-from dsl.catalog import EventSchema, Export, Feature, Flag, Rule, Segment, Trait, Variant
+from dsl.catalog import EventSchema, Export, Feature, Segment, Trait
 from dsl.diagnostics import DefinitionError
 from dsl.documents.audience_rules import read_rules, rule_mistakes
+from dsl.documents.flags import FlagReader
 from dsl.documents.pipelines import PipelineReader
 from dsl.documents.values import NAMED, VALUE_TYPES, ValueReader, called
 from dsl.documents.yaml_nodes import Field
@@ -18,10 +19,7 @@ from dsl.features import expand, feature_mistakes, read_feature
 from dsl.source import Source
 
 EXPORT_FORMATS: Final[tuple[Literal["csv", "parquet"], ...]] = ("csv", "parquet")
-BUILT_IN_VARIANTS: Final = (Variant("on", True), Variant("off", False))
-"""Variants that every flag may name without defining them."""
 
-_LABEL = re.compile(r"[A-Za-z0-9_.-]+")
 _FILE_STEM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _SEGMENT_FIELDS: Final = ("expression", "rules", "description", "owner")
 _Item = TypeVar("_Item")
@@ -33,7 +31,7 @@ class FileReader(ValueReader):
 
     def read(self) -> None:
         """Reads the whole file; a definition with a mistake is reported and left out."""
-        pipelines = PipelineReader(self.file, self.into)
+        pipelines, flags = PipelineReader(self.file, self.into), FlagReader(self.file, self.into)
         sections: dict[str, Callable[[Node], None]] = {
             "events": lambda node: self._every(node, "`events`", self._event, self.into.events),
             "pipelines": lambda node: self._every(node, "`pipelines`", pipelines.pipeline, self.into.pipelines),
@@ -41,7 +39,7 @@ class FileReader(ValueReader):
             "traits": lambda node: self._every(node, "`traits`", self._trait, self.into.traits),
             "features": lambda node: self._every(node, "`features`", self._feature, self.into.features),
             "segments": lambda node: self._every(node, "`segments`", self._segment, self.into.segments),
-            "flags": lambda node: self._every(node, "`flags`", self._flag, self.into.flags),
+            "flags": lambda node: self._every(node, "`flags`", flags.flag, self.into.flags),
             "exports": lambda node: self._every(node, "`exports`", self._export, self.into.exports),
         }
         root = self.file.compose()
@@ -155,21 +153,6 @@ class FileReader(ValueReader):
         self.into.sources.setdefault(key, Source(text, f"{self.file.source.name} ({what})"))
         return text
 
-    def _flag(self, node: Node) -> Flag | None:
-        optional = ("description", "enabled", "rule", "rules", "variants", "default")
-        fields = self.file.fields(node, "a flag", ("key",), optional)
-        if fields is None:
-            return None
-        key = self.label("flag", fields["key"][1], _LABEL, "letters, digits, `_`, `.` and `-`")
-        enabled = self.file.boolean(fields["enabled"][1], "`enabled`") if "enabled" in fields else True
-        variants = self._variants(fields["variants"][1]) if "variants" in fields else ()
-        rules = self._rules(fields, key, variants)
-        default = self._variant_key(fields["default"][1], variants) if "default" in fields else "off"
-        if key is None or enabled is None or default is None:
-            return None
-        named = [*(rule.variant for rule in rules), default]
-        return Flag(key, rules, _with_built_in(variants, named), default, enabled, self.optional(fields, "description"))
-
     def _export(self, node: Node) -> Export | None:
         fields = self.file.fields(node, "an export", ("name", "segment", "format"), ("description",))
         if fields is None:
@@ -181,49 +164,3 @@ class FileReader(ValueReader):
         if name is None or segment is None or written is None:
             return None
         return Export(name, segment, written, self.optional(fields, "description"))
-
-    # -- parts of a flag -------------------------------------------------------------------------------------
-
-    def _variants(self, node: Node) -> tuple[Variant, ...]:
-        named = self.file.fields(node, "`variants`", optional=None) or {}
-        found = []
-        for key, (_, value) in named.items():
-            fields = self.file.fields(value, f"variant `{key}`", ("allow",), ("payload",))
-            allow = self.file.boolean(fields["allow"][1], "`allow`") if fields else True
-            payload = self.file.json(fields["payload"][1]) if fields and "payload" in fields else None
-            # A variant with a mistake stays a name, so that the mistake is reported once.
-            found.append(Variant(key, bool(allow), payload))
-        return tuple(found)
-
-    def _rules(self, fields: Mapping[str, Field], key: str | None, variants: tuple[Variant, ...]) -> tuple[Rule, ...]:
-        if ("rule" in fields) == ("rules" in fields):
-            advice = ("`rule: …` gives the variant `on`", "`rules: [{when: …, variant: …}]` gives any variant")
-            place = fields["rule"][0] if "rule" in fields else fields["key"][1]
-            self.file.report("bad-definition", "a flag has either `rule` or `rules`", place, advice)
-        if "rule" in fields:
-            when = self.expression(fields["rule"][1], called("flag", key), "flag", str(key), "0")
-            return () if when is None else (Rule(when, "on"),)
-        nodes = self.file.items(fields["rules"][1], "`rules`") if "rules" in fields else []
-        rules = (self._rule(node, key, number, variants) for number, node in enumerate(nodes))
-        return tuple(rule for rule in rules if rule is not None)
-
-    def _rule(self, node: Node, key: str | None, number: int, variants: tuple[Variant, ...]) -> Rule | None:
-        fields = self.file.fields(node, "a rule", ("when", "variant"))
-        if fields is None:
-            return None
-        what = f"{called('flag', key)}, rule {number + 1}"
-        when = self.expression(fields["when"][1], what, "flag", str(key), str(number))
-        variant = self._variant_key(fields["variant"][1], variants)
-        return None if when is None or variant is None else Rule(when, variant)
-
-    def _variant_key(self, node: Node, variants: tuple[Variant, ...]) -> str | None:
-        known = [variant.key for variant in (*variants, *BUILT_IN_VARIANTS)]
-        return self.word("variant", node, tuple(dict.fromkeys(known)))
-
-
-def _with_built_in(variants: tuple[Variant, ...], named: Iterable[str]) -> tuple[Variant, ...]:
-    """The variants of a flag: its own, and those built in that it names without defining them."""
-    if not variants:
-        return BUILT_IN_VARIANTS
-    defined, wanted = {variant.key for variant in variants}, set(named)
-    return (*variants, *(v for v in BUILT_IN_VARIANTS if v.key in wanted and v.key not in defined))

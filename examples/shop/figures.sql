@@ -1,4 +1,4 @@
--- The shop at a glance, from the table of events. One row.
+-- The shop at a glance, from the table of events; exposures of decisions and others of our own are left out. One row.
 SELECT
     count(DISTINCT source_id) AS households,
     count(*) FILTER (WHERE name = 'purchase') AS purchases,
@@ -6,5 +6,5 @@ SELECT
     sum(p_amount) FILTER (WHERE name = 'purchase') AS sales,
     count(DISTINCT source_id) FILTER (WHERE name = 'campaign_received') AS households_reached,
     count(DISTINCT source_id) FILTER (WHERE name = 'coupon_redeemed') AS households_that_redeemed,
-    count(*) AS events
+    count(*) FILTER (WHERE kind <> 'system') AS events
 FROM events

@@ -1,6 +1,39 @@
 """Decisions: a flag, a profile's state and what the request brought along in; a variant and its reasons out."""
 
 from serving.decide.catalogs import Catalogs, CatalogUnusableError
-from serving.decide.decision import Decision, UnknownFlagError, decide
+from serving.decide.counts import Counts
+from serving.decide.decider import Answered, Asked, Decider, Limits
+from serving.decide.decision import (
+    Decision,
+    Decisions,
+    UnknownFlagError,
+    UnknownFlagsError,
+    decide,
+    default_decision,
+)
+from serving.decide.exposures import EXPOSURE, Exposures
+from serving.decide.kept import Appends, ForgetfulAppender, KeptAnswer, KeptProfiles
+from serving.decide.story import Story
 
-__all__ = ["CatalogUnusableError", "Catalogs", "Decision", "UnknownFlagError", "decide"]
+__all__ = [
+    "EXPOSURE",
+    "Answered",
+    "Appends",
+    "Asked",
+    "CatalogUnusableError",
+    "Catalogs",
+    "Counts",
+    "Decider",
+    "Decision",
+    "Decisions",
+    "Exposures",
+    "ForgetfulAppender",
+    "KeptAnswer",
+    "KeptProfiles",
+    "Limits",
+    "Story",
+    "UnknownFlagError",
+    "UnknownFlagsError",
+    "decide",
+    "default_decision",
+]

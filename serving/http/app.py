@@ -1,6 +1,7 @@
 """The API as an ASGI application."""
 
-from collections.abc import AsyncIterator, Mapping
+import gc
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
@@ -11,20 +12,35 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.decide import Catalogs, CatalogUnusableError
-from serving.http import dead_letters, decisions, health, identity, other_dialects, pipeline_ingest, tracking
+from serving.decide import CatalogUnusableError, ForgetfulAppender, KeptProfiles
+from serving.http import (
+    checkout,
+    dead_letters,
+    decisions,
+    features,
+    health,
+    identity,
+    ofrep,
+    other_dialects,
+    pipeline_ingest,
+    tracking,
+)
+from serving.http.hot import Around, HotRoute, hot_paths, hot_routes
 from serving.http.ingest_plane import IngestPlane
-from serving.http.logs import configure_logs, fault_fields
+from serving.http.logs import ACCESS_LOG, configure_logs, fault_fields
 from serving.http.metrics import Metrics
+from serving.http.ofrep_answers import failure_members
 from serving.http.openapi import DocumentedApi
 from serving.http.orphan import end_with_parent
 from serving.http.plane import Plane
 from serving.http.problems import Problem, ProblemCode, ProblemDocument, ProblemItem, problem_response
 from serving.http.requests import RequestFrame, request_id
+from serving.ingest.group import GroupAppender
 from serving.ingest.letters import LettersUnavailableError
-from serving.online import OnlineReader, OnlineStoreError, connect_async, embedded_url
+from serving.online import KnownProject, OnlineAppender, OnlineStoreError, connect_async, embedded_url
+from serving.online.append import AppendRules
 from serving.online.exceptions import BackPressureError
 from warehouse.settings import Settings
 
@@ -41,11 +57,26 @@ _ALLOWED_HEADERS = (
     "x-retry-count",
 )
 _PLANES: Mapping[str, tuple[Any, ...]] = {
-    "decide": (decisions,),
+    "decide": (decisions, ofrep, checkout, features),
     "ingest": (tracking, other_dialects, pipeline_ingest),
     "admin": (identity, dead_letters),
 }
 """Modules of routes: each has `router`, and in `DESCRIBED` the types of its OpenAPI page."""
+_CROSS_ORIGIN: Mapping[str, Any] = {
+    "allow_origins": ["*"],
+    "allow_methods": ["GET", "POST", "PUT", "DELETE", "OPTIONS"],
+    "allow_headers": _ALLOWED_HEADERS,
+    "expose_headers": ["retry-after", "x-request-id", "etag"],
+    "max_age": 7_200,
+}
+_FAILURES: tuple[type[Exception], ...] = (
+    Problem,
+    OnlineStoreError,
+    CatalogUnusableError,
+    LettersUnavailableError,
+    HTTPException,
+    RequestValidationError,
+)
 _SOON = {"retry-after": "1"}
 _REFUSED: dict[int, tuple[ProblemCode, str]] = {
     404: ("route_not_found", "nothing is here: the paths are listed at /docs"),
@@ -59,7 +90,10 @@ def factory() -> FastAPI:
     settings = Settings.read()
     configure_logs(settings.log_level)
     end_with_parent()
-    return create_app(settings)
+    app = create_app(settings)
+    # What is there now stays: looking through all of it for garbage would hold up requests for some 50 ms each time.
+    gc.freeze()
+    return app
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -69,7 +103,10 @@ def create_app(settings: Settings) -> FastAPI:
     """
     url = settings.redis_url or embedded_url(settings.home.valkey)
     client = connect_async(url)
-    reader = OnlineReader(client, settings.project)
+    project = KnownProject(client, settings.project)
+    profiles = KeptProfiles(settings.project, settings.decide_most_kept)
+    rules = AppendRules(settings.dedup_ttl_ms, settings.max_log)
+    appends = GroupAppender(ForgetfulAppender(OnlineAppender(client, settings.project, rules), profiles))
     app = _Api(
         title="TinyCDP",
         version="1",
@@ -78,54 +115,63 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.plane = Plane(reader, Catalogs(reader))
+    app.state.plane = Plane.connected(url, project, profiles, appends, settings)
     app.state.settings = settings
     app.state.metrics = Metrics()
-    app.state.ingest = IngestPlane(client, settings, app.state.metrics)
+    app.state.metrics.show_decisions(app.state.plane.decider.counts)
+    app.state.ingest = IngestPlane(client, settings, app.state.metrics, project, appends)
     modules = [module for plane, its in _PLANES.items() if plane in settings.planes for module in its]
     app.described = (ProblemDocument, *(each for module in [*modules, health] for each in module.DESCRIBED))
     for module in [*modules, health]:
         app.include_router(module.router)
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=["*"],
-        allow_methods=["GET", "POST", "PUT", "DELETE", "OPTIONS"],
-        allow_headers=_ALLOWED_HEADERS,
-        expose_headers=["retry-after", "x-request-id", "etag"],
-        max_age=7_200,
-    )
-    app.add_exception_handler(Problem, _answer_problem)
-    app.add_exception_handler(OnlineStoreError, _answer_problem)
-    app.add_exception_handler(CatalogUnusableError, _answer_problem)
-    app.add_exception_handler(LettersUnavailableError, _answer_problem)
-    app.add_exception_handler(HTTPException, _answer_problem)
-    app.add_exception_handler(RequestValidationError, _answer_problem)
+    app.hot = [route for module in [*modules, health] for route in hot_routes(module.router)]
+    app.add_middleware(CORSMiddleware, **_CROSS_ORIGIN)
+    for failure in _FAILURES:
+        app.add_exception_handler(failure, _answer_problem)
     app.add_exception_handler(Exception, _answer_bug)
     return app
 
 
 class _Api(DocumentedApi):
-    """The frame is outermost, so that answers to our own faults have an id and a line in the log too."""
+    """The frame is outermost, so that answers to our own faults have an id and a line in the log too.
 
-    def build_middleware_stack(self) -> ASGIApp:
-        """What serves a connection."""
-        return RequestFrame(super().build_middleware_stack(), self.state.metrics.observe)
+    Attributes:
+        hot: routes that are served past the framework.
+    """
+
+    hot: Sequence[HotRoute] = ()
+    _frame: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if self._frame is None:
+            hot = hot_paths(self.hot, Around(_FAILURES, _answer_problem, _answer_bug, _CROSS_ORIGIN))
+            self._frame = RequestFrame(super().__call__, hot, self.state.metrics.observe)
+        scope["app"] = self
+        await self._frame(scope, receive, send)
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    app.state.plane.start()
     yield
-    await app.state.plane.reader.close()
+    await app.state.plane.close()
+    ACCESS_LOG.flush()
 
 
 def _answer_problem(request: Request, error: Exception) -> Response:
-    return problem_response(_problem(request, error), request_id(request.scope))
+    return _answered(request, _problem(request, error))
 
 
 def _answer_bug(request: Request, error: Exception) -> Response:
     _log.error("bug", **fault_fields(error))
     problem = Problem("bug", "this is a fault of TinyCDP, not of the request: report it with the request's id")
-    return problem_response(problem, request_id(request.scope))
+    return _answered(request, problem)
+
+
+def _answered(request: Request, problem: Problem) -> Response:
+    more = failure_members(request.scope["path"], problem)
+    return problem_response(problem, request_id(request.scope), more)
 
 
 def _problem(request: Request, error: Exception) -> Problem:

@@ -8,7 +8,7 @@ from typing import Literal
 from fastapi import Request
 from fastapi.security import APIKeyHeader, HTTPBearer
 
-from dsl.apikeys import KeyKind, digest, is_well_formed
+from dsl.apikeys import KeyKind
 from serving.http.plane import Plane
 from serving.http.problems import Problem, ProblemItem
 
@@ -20,22 +20,27 @@ DOCUMENTED = (HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_
 
 
 def require(kind: KeyKind) -> Callable[[Request], Awaitable[None]]:
-    """A dependency that lets a request pass with a key of this kind, or of kind `admin`, which can do all.
+    """A dependency that lets a request pass as `authorise` does."""
+
+    async def check(request: Request) -> None:
+        await authorise(request, kind)
+
+    return check
+
+
+async def authorise(request: Request, kind: KeyKind) -> None:
+    """Let a request pass with a key of this kind, or of kind `admin`, which can do all.
 
     Raises:
         Problem: 401 without a valid key, 403 with a key of another kind.
     """
-
-    async def check(request: Request) -> None:
-        key = _given_key(request)
-        found = await Plane.of(request).reader.key_kind(digest(key)) if is_well_formed(key) else None
-        if found is None:
-            raise _unauthorised("key_invalid", "this key is not valid: it is mistyped, revoked or of another project")
-        if found not in (kind, "admin"):
-            detail = f"this is a {found} key and a {kind} key is needed: `tinycdp keys create --kind {kind}` makes one"
-            raise Problem("key_wrong_kind", detail, (ProblemItem("key_wrong_kind", detail, "header.authorization"),))
-
-    return check
+    key = _given_key(request)
+    found = (await Plane.of(request).project.kinds([key]))[key]
+    if found is None:
+        raise _unauthorised("key_invalid", "this key is not valid: it is mistyped, revoked or of another project")
+    if found not in (kind, "admin"):
+        detail = f"this is a {found} key and a {kind} key is needed: `tinycdp keys create --kind {kind}` makes one"
+        raise Problem("key_wrong_kind", detail, (ProblemItem("key_wrong_kind", detail, "header.authorization"),))
 
 
 def _given_key(request: Request) -> str:

@@ -25,6 +25,7 @@ from serving.admin.identity_documents import (
 from serving.http.auth import DOCUMENTED, require
 from serving.http.bodies import json_answer, read_as
 from serving.http.openapi import answers, json_body, query_parameters
+from serving.http.plane import Plane
 from serving.http.problems import Problem, ProblemCode, ProblemItem
 from serving.online import OnlineStoreError
 from warehouse.settings import Settings
@@ -128,6 +129,9 @@ async def change_settings(request: Request) -> Response:
 async def _answered(request: Request, ask: "Callable[[Place], msgspec.Struct]") -> Response:
     settings: Settings = request.app.state.settings
     answer = await to_thread.run_sync(_asked, settings, ask, limiter=_LIMITER)
+    if request.method != "GET":
+        # Who was asked about before may be somebody else now.
+        Plane.of(request).decider.changed(None)
     return json_answer(answer, headers={"cache-control": "no-store"})
 
 

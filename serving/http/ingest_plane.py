@@ -1,6 +1,5 @@
 """What routes that take events in work with: the project's facts, keys, and the one way in."""
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -9,29 +8,26 @@ from typing import Any, Final, cast
 import redis.asyncio
 from fastapi import Request
 
-from dsl.apikeys import digest, is_well_formed
 from dsl.conformance import CompiledPipeline
 from serving.http.auth import given_keys
 from serving.http.metrics import Metrics
 from serving.http.problems import Problem, ProblemItem
 from serving.ingest.check import Rules
 from serving.ingest.conformity import examine_by
-from serving.ingest.group import GroupAppender
-from serving.ingest.intake import Examine, Parcel, Taken, take
+from serving.ingest.intake import Appends, Examine, Parcel, Taken, take
 from serving.ingest.letters import Letters
 from serving.ingest.replay import ExamineRoute, Replayed, replay
 from serving.ingest.schemas import Schemas
-from serving.online import OnlineAppender, OnlineReader
+from serving.online import OnlineReader
 from serving.online.append import AppendRules
 from serving.online.metrics import WorkerMetrics, read_worker_metrics
 from serving.online.pipelines import Violated, count_violations, read_webhook_secrets
-from serving.online.project import ProjectFacts, read_facts
+from serving.online.project import KnownProject, ProjectFacts
 from warehouse.settings import Settings
 
-FACTS_S: Final = 1.0
-"""Seconds for which the project's facts are kept: a revoked key works that much longer."""
 MOST_REPLAYED: Final = 1_000
 _WRITERS: Final = ("write", "admin")
+_MOST_ADMITTED: Final = 1_000
 _FORMS: Final = (
     "send it as `writeKey` in the body, as `Authorization: Bearer KEY`, with Basic as the user, or as `X-API-Key: KEY`"
 )
@@ -40,19 +36,28 @@ _FORMS: Final = (
 class IngestPlane:
     """Takes in the events of one project."""
 
-    def __init__(self, client: redis.asyncio.Redis, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        client: redis.asyncio.Redis,
+        settings: Settings,
+        metrics: Metrics,
+        known: KnownProject,
+        appends: Appends,
+    ) -> None:
         self._schemas = Schemas(OnlineReader(client, settings.project))
         self.project = settings.project
         self._client = client
         self._metrics = metrics
-        rules = AppendRules(settings.dedup_ttl_ms, settings.max_log)
-        self._appends = GroupAppender(OnlineAppender(client, settings.project, rules))
+        self._known = known
+        self._admitted_by: ProjectFacts | None = None
+        self._admitted: dict[tuple[object, ...], frozenset[str]] = {}
+        self._appends = appends
         self.letters = Letters(settings)
         self._rules = Rules(
-            append=rules, max_lateness_ms=settings.max_lateness_ms, max_event_bytes=settings.max_event_bytes
+            append=AppendRules(settings.dedup_ttl_ms),
+            max_lateness_ms=settings.max_lateness_ms,
+            max_event_bytes=settings.max_event_bytes,
         )
-        self._facts: ProjectFacts | None = None
-        self._read_at_s = 0.0
 
     @staticmethod
     def of(request: Request) -> "IngestPlane":
@@ -65,14 +70,13 @@ class IngestPlane:
         Raises:
             Problem: the online store does not know the project.
         """
-        if self._facts is None or time.monotonic() - self._read_at_s > FACTS_S:
-            self._facts, self._read_at_s = await read_facts(self._client, self.project), time.monotonic()
-        if self._facts is None:
+        facts = await self._known.facts()
+        if not facts.is_told:
             raise Problem(
                 "project_unknown", f"the online store does not know the project `{self.project}`: `tinycdp serve` tells"
                 " it when it starts"
             )  # fmt: skip
-        return self._facts
+        return facts
 
     async def require_writer(self, request: Request, told: Iterable[object] = ()) -> frozenset[str]:
         """Let a request pass that has a write key: in its headers, or told in its body.
@@ -85,8 +89,17 @@ class IngestPlane:
         Raises:
             Problem: 401 without a valid key, 403 when the only valid ones are of another kind.
         """
-        distinct = dict.fromkeys(key for key in told if isinstance(key, str) and key)
-        kinds = await self._kinds([*distinct, *given_keys(request)])
+        distinct = tuple(dict.fromkeys([key for key in told if isinstance(key, str) and key]))
+        facts, given = await self.facts(), (distinct, *given_keys(request))
+        if facts is not self._admitted_by or len(self._admitted) > _MOST_ADMITTED:
+            self._admitted_by, self._admitted = facts, {}
+        bad_keys = self._admitted.get(given)
+        if bad_keys is None:
+            bad_keys = self._admitted[given] = await self._bad_keys(distinct, given_keys(request))
+        return bad_keys
+
+    async def _bad_keys(self, distinct: Sequence[str], given: Sequence[str]) -> frozenset[str]:
+        kinds = await self._known.kinds([*distinct, *given])
         if any(kind in _WRITERS for kind in kinds.values()):
             return frozenset(key for key in distinct if kinds[key] not in _WRITERS)
         known = [kind for kind in kinds.values() if kind is not None]
@@ -100,22 +113,14 @@ class IngestPlane:
 
     async def kind_of(self, key: str) -> str | None:
         """`write`, `read` or `admin`; None when the key does not work."""
-        return (await self._kinds([key]))[key]
-
-    async def _kinds(self, keys: Iterable[str]) -> dict[str, str | None]:
-        """The kind of each key. One that is not known may have been made a moment ago: the facts are read once more."""
-        digests = {key: digest(key) if is_well_formed(key) else "" for key in keys}
-        facts = await self.facts()
-        if any(its and its not in facts.keys for its in digests.values()):
-            self._facts = None
-            facts = await self.facts()
-        return {key: facts.keys.get(its) for key, its in digests.items()}
+        await self.facts()
+        return (await self._known.kinds([key]))[key]
 
     async def take(self, parcel: Parcel) -> list[Taken]:
         """Take in the events of a parcel; what became of each."""
         facts = await self.facts()
-        now_ms, parcel = facts.clock.now_ms(), replace(parcel, schema_version=facts.catalog_version)
-        taken = await take(parcel, self._rules_of(facts), self._appends, self.letters.keep, now_ms)
+        rules, now_ms = self._rules_of(facts), facts.clock.now_ms()
+        taken = await take(parcel, rules, self._appends, self.letters.keep, now_ms, facts.catalog_version)
         self._metrics.count(parcel.route, taken)
         return taken
 

@@ -1,7 +1,8 @@
 """What this process counts, as Prometheus reads it."""
 
 import math
-from collections.abc import Iterable
+from collections import Counter as Tally
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, cast
 
 from fastapi import Request
@@ -13,7 +14,10 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
+from serving.decide import Counts
 from serving.ingest.intake import Taken
 from serving.online.metrics import WorkerMetrics
 
@@ -42,6 +46,7 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self._by_answer: dict[tuple[str, int], Histogram] = {}
         self._buffered = self._gauge("cdp_events_buffered", "Records of the log that have not landed.")
         self._waiting = self._gauge("cdp_events_waiting_late", "Events in the late lane.")
         self._processed = self._gauge("cdp_events_processed", "Events in the lake.")
@@ -59,20 +64,27 @@ class Metrics:
 
     def count(self, route: str, taken: Iterable[Taken]) -> None:
         """Events have come in by a route."""
-        for each in taken:
-            match each.code:
+        for code, count in Tally(each.code for each in taken).items():
+            match code:
                 case "accepted":
-                    self._accepted.labels(route).inc()
+                    self._accepted.labels(route).inc(count)
                 case "duplicate":
-                    self._duplicates.labels(route).inc()
+                    self._duplicates.labels(route).inc(count)
                 case "late":
-                    self._lane.labels(route).inc()
+                    self._lane.labels(route).inc(count)
                 case _:
-                    self._dead.labels(route, each.code).inc()
+                    self._dead.labels(route, code).inc(count)
+
+    def show_decisions(self, counts: Counts) -> None:
+        """Show what is decided, too."""
+        self.registry.register(_Decided(counts))
 
     def observe(self, route: str, status: int, seconds: float) -> None:
         """A request was answered."""
-        self._requests.labels(route, str(status)).observe(seconds)
+        held = self._by_answer.get((route, status))
+        if held is None:
+            held = self._by_answer[route, status] = self._requests.labels(route, str(status))
+        held.observe(seconds)
 
     def page(self, worker: WorkerMetrics, now_ms: int, snapshot_age_ms: int | None) -> bytes:
         """The text that Prometheus reads.
@@ -96,3 +108,27 @@ class Metrics:
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, registry=self.registry)
+
+
+class _Decided(Collector):
+    """The counts of decisions as Prometheus reads them."""
+
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        counts = self._counts
+        yield self._of("cdp_decisions", "Decisions that were computed.", "reason", counts.decided)
+        yield self._of("cdp_decisions_degraded", "Questions answered without the store.", "why", counts.troubled)
+        yield self._one("cdp_decisions_kept", "Answers given again as they were.", counts.kept)
+        yield self._one("cdp_exposures_logged", "Exposures that this process has sent to the log.", counts.exposed)
+        yield self._one("cdp_exposures_failed", "Exposures that the store did not take.", counts.unexposed)
+
+    def _of(self, name: str, text: str, label: str, counted: Mapping[str, int]) -> CounterMetricFamily:
+        family = CounterMetricFamily(name, text, labels=[label])
+        for value, count in counted.items():
+            family.add_metric([value], count)
+        return family
+
+    def _one(self, name: str, text: str, count: int) -> CounterMetricFamily:
+        return CounterMetricFamily(name, text, value=count)

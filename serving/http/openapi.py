@@ -32,11 +32,17 @@ class DocumentedApi(FastAPI):
         return dict(self.openapi_schema or {})
 
 
-def answers(*successes: type, failures: Iterable[int], success: int = 200) -> dict[int | str, dict[str, Any]]:
-    """`responses=` of a route: the types of its success, the statuses of its failures, all of the one shape."""
+def answers(
+    *successes: type, failures: Iterable[int], success: int = 200, failure: type = ProblemDocument
+) -> dict[int | str, dict[str, Any]]:
+    """`responses=` of a route: the types of its success, the statuses of its failures, all of the one shape.
+
+    Args:
+        failure: that shape, where the route's protocol wants more members.
+    """
     documented: dict[int | str, dict[str, Any]] = {success: _content(HTTPStatus(success).phrase, _JSON, *successes)}
     for status in failures:
-        documented[status] = _content(HTTPStatus(status).phrase, _PROBLEM, ProblemDocument)
+        documented[status] = _content(HTTPStatus(status).phrase, _PROBLEM, failure)
     return documented
 
 

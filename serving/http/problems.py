@@ -12,12 +12,14 @@ ProblemCode = Literal[
     "body_incomplete",
     "bug",
     "catalog_unusable",
+    "feature_not_found",
     "flag_missing",
     "flag_not_found",
     "http_error",
     "id_conflict",
     "identifier_invalid",
     "identifier_missing",
+    "invalid_context",
     "invalid_event",
     "invalid_field",
     "invalid_identifier",
@@ -56,12 +58,14 @@ STATUSES: Mapping[ProblemCode, int] = {
     "body_incomplete": 408,
     "bug": 500,
     "catalog_unusable": 503,
+    "feature_not_found": 404,
     "flag_missing": 400,
     "flag_not_found": 404,
     "http_error": 400,
     "id_conflict": 409,
     "identifier_invalid": 400,
     "identifier_missing": 400,
+    "invalid_context": 400,
     "invalid_event": 400,
     "invalid_field": 400,
     "invalid_identifier": 400,
@@ -142,8 +146,12 @@ class ProblemDocument(msgspec.Struct, frozen=True):
     errors: tuple[ProblemItem, ...]
 
 
-def problem_response(problem: Problem, request_id: str) -> Response:
-    """The answer that carries `problem`; `instance` names the request, by which its log line is found."""
+def problem_response(problem: Problem, request_id: str, more: Mapping[str, object] | None = None) -> Response:
+    """The answer that carries `problem`; `instance` names the request, by which its log line is found.
+
+    Args:
+        more: members that the protocol of the route wants besides.
+    """
     status = problem.status or STATUSES[problem.code]
     document = ProblemDocument(
         type=f"urn:tinycdp:problem:{problem.code}",
@@ -155,4 +163,5 @@ def problem_response(problem: Problem, request_id: str) -> Response:
         message=problem.detail,
         errors=problem.errors,
     )
-    return Response(msgspec.json.encode(document), status, dict(problem.headers), media_type="application/problem+json")
+    body = msgspec.json.encode(document if more is None else {**msgspec.structs.asdict(document), **more})
+    return Response(body, status, dict(problem.headers), media_type="application/problem+json")

@@ -5,25 +5,28 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import Request
 
 from dsl.identifiers import Kind, identifiers
 from dsl.nearest import nearest
 from dsl.numbers import read_json, write_number
-from serving.http.bodies import read_bytes
 from serving.http.problems import Problem, ProblemCode, ProblemItem
 
 LARGEST_BODY_BYTES = 262_144
 MOST_FLAGS = 100
+MOST_EVENTS = 100
+ALL_FLAGS = "*"
 
 QUERY_PARAMETERS: Mapping[str, str] = {
-    "flag": "The flag to decide.",
+    "flag": "The flag to decide; `*` decides all.",
+    "flags": "Several flags, with commas between them.",
     "profileId": "Who: the id of a profile.",
     "userId": "Who: the sender's own id of a user.",
     "externalId": "Who: an id of another system.",
     "email": "Who: an address; only its hash is looked up.",
     "deviceId": "Who: a device.",
     "anonymousId": "Who: an anonymous visitor.",
+    "explain": "`1` adds every part of every condition with its value, and what would make it hold.",
+    "exposures": "`0` does not log which variant chance showed.",
 }
 """Parameters of `GET /v1/decide`."""
 
@@ -37,7 +40,15 @@ class DecideRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ren
     """Body of `POST /v1/decide`: one or more identifiers, `flag` or `flags`, and what the request brings along.
 
     Of several identifiers the strongest counts: `profileId`, then `userId`, `externalId`, `email`, `deviceId`,
-    `anonymousId`.
+    `anonymousId`. `flag: "*"` asks all flags.
+
+    Attributes:
+        context: what conditions read as `context.…`.
+        events: events as they are tracked, counted in this answer and nowhere else; one whose `messageId` the log has
+            counts once.
+        traits: attributes as an `identify` sets them, for this answer only.
+        explain: adds every part of every condition with its value, and what would make it hold.
+        exposures: false does not log which variant chance showed.
     """
 
     user_id: str | int | None = None
@@ -49,6 +60,10 @@ class DecideRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ren
     flag: str | None = None
     flags: Annotated[list[str], msgspec.Meta(min_length=1, max_length=MOST_FLAGS)] | None = None
     context: dict[str, Any] = {}
+    events: Annotated[list[dict[str, Any]], msgspec.Meta(max_length=MOST_EVENTS)] = []
+    traits: dict[str, Any] = {}
+    explain: bool = False
+    exposures: bool = True
 
     def who(self) -> str:
         """The profile id, or the strongest identifier as `serving.online` takes it.
@@ -74,8 +89,8 @@ class DecideRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ren
             raise _problem("identifier_missing", f"nobody is named: send {_NAMES}", "userId")
         return found[0]
 
-    def flag_keys(self) -> list[str]:
-        """The flags that are asked for, at least one.
+    def flag_keys(self) -> tuple[str, ...] | None:
+        """The flags that are asked for, at least one; None asks all.
 
         Raises:
             Problem: neither or both of `flag` and `flags` were given.
@@ -83,36 +98,82 @@ class DecideRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ren
         if self.flags is not None and self.flag is not None:
             raise _problem("invalid_request", "send either `flag` or `flags`, not both", "$.flags")
         if self.flags is None and not self.flag:
-            raise _problem("flag_missing", "no flag is named: send `flag`", "flag")
-        return self.flags if self.flags is not None else [str(self.flag)]
+            raise _problem("flag_missing", f"no flag is named: send `flag`; `{ALL_FLAGS}` asks all", "flag")
+        keys = tuple(self.flags) if self.flags is not None else (str(self.flag),)
+        return None if ALL_FLAGS in keys else keys
+
+    def names(self) -> dict[str, Any]:
+        """Its identifiers, as an event of the same sender would name them."""
+        given = {
+            "userId": self.user_id,
+            "externalId": self.external_id,
+            "email": self.email,
+            "deviceId": self.device_id,
+            "anonymousId": self.anonymous_id,
+        }
+        if self.profile_id:
+            given = {"userId": self.profile_id}
+        return {name: _text(value) for name, value in given.items() if value is not None}
 
 
-async def read_body(request: Request) -> DecideRequest:
+def read_body(body: bytes) -> DecideRequest:
     """The question in a JSON body; numbers become micro-units and never pass through a double.
 
     Raises:
         Problem: too large, no JSON, or not of the shape of `DecideRequest`.
     """
-    try:
-        value = read_json((await read_bytes(request, LARGEST_BODY_BYTES)).decode())
-    except ValueError as error:  # not JSON, not UTF-8, NaN, too deep
-        raise _problem("malformed_json", f"the body is not JSON: {_json_error(error)}", "$") from error
+    return as_question(read_exactly(body))
+
+
+def as_question(value: object) -> DecideRequest:
+    """The question in a JSON value whose numbers are micro-units.
+
+    Raises:
+        Problem: not of the shape of `DecideRequest`.
+    """
     try:
         return msgspec.convert(value, DecideRequest)
     except msgspec.ValidationError as error:
         raise _shape_problem(str(error)) from error
 
 
+def read_exactly(body: bytes) -> object:
+    """The JSON value of a body; numbers become micro-units and never pass through a double.
+
+    Raises:
+        Problem: it is no JSON.
+    """
+    try:
+        return read_json(body.decode())
+    except ValueError as error:  # not JSON, not UTF-8, NaN, too deep
+        raise _problem("malformed_json", f"the body is not JSON: {_json_error(error)}", "$") from error
+
+
 def read_query(parameters: Mapping[str, str]) -> DecideRequest:
     """The question in a query; parameters that are not ours are left alone.
 
     Raises:
-        Problem: context or several flags: dropping them silently would answer another question.
+        Problem: context, events or traits: dropping them silently would answer another question.
     """
     for name in parameters:
-        if name == "flags" or name.startswith("context"):
+        if name.startswith(("context", "events", "traits")):
             raise _problem("invalid_request", f"`{name}` goes into the body of a POST, not into a query", "query")
-    return msgspec.convert({name: parameters[name] for name in QUERY_PARAMETERS if name in parameters}, DecideRequest)
+    given: dict[str, Any] = {name: parameters[name] for name in QUERY_PARAMETERS if name in parameters}
+    if "flags" in given:
+        given["flags"] = [flag.strip() for flag in given["flags"].split(",") if flag.strip()]
+    for name in ("explain", "exposures"):
+        if name in given:
+            given[name] = _switch(name, given[name])
+    try:
+        return msgspec.convert(given, DecideRequest)
+    except msgspec.ValidationError as error:
+        raise _shape_problem(str(error)) from error
+
+
+def _switch(name: str, text: str) -> bool:
+    if text not in ("0", "1", "true", "false"):
+        raise _problem("invalid_request", f"`{name}` is `{text[:20]}`: it takes `1` or `0`", f"query.{name}")
+    return text in ("1", "true")
 
 
 def _text(value: str | int | None) -> str | None:

@@ -1,17 +1,18 @@
 """Around every request: its id and its log line."""
 
+import os
 import re
 import time
-from collections.abc import Callable
-from uuid import uuid4
+from collections.abc import Callable, Mapping
+from typing import Final
 
-import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_SANE_ID = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")
+from serving.http.logs import ACCESS_LOG, REQUEST_ID
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9._:=+/-]{1,128}")
 _SLASHES = re.compile("/{2,}")
-_log = structlog.get_logger("tinycdp.http")
+_HEADER: Final = b"x-request-id"
 
 
 def request_id(scope: Scope) -> str:
@@ -20,10 +21,16 @@ def request_id(scope: Scope) -> str:
 
 
 class RequestFrame:
-    """ASGI middleware: takes or makes `x-request-id`, sends it back, logs and measures the request."""
+    """ASGI middleware: takes or makes `x-request-id`, sends it back, logs and measures the request.
 
-    def __init__(self, app: ASGIApp, observe: Callable[[str, int, float], None]) -> None:
+    A hot route is served by its own application, whatever else by `app`.
+    """
+
+    def __init__(
+        self, app: ASGIApp, hot: Mapping[tuple[str, str], ASGIApp], observe: Callable[[str, int, float], None]
+    ) -> None:
         self._app = app
+        self._hot = hot
         self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -31,28 +38,26 @@ class RequestFrame:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        began = time.perf_counter()
         if "//" in scope["path"]:
             # Some libraries join an address that ends in `/` with a path that begins with one.
             scope["path"] = _SLASHES.sub("/", scope["path"])
-        made_id = _accepted(Headers(scope=scope).get("x-request-id")) or uuid4().hex
+        made_id = _given_id(scope) or os.urandom(16).hex()
         scope.setdefault("state", {})["request_id"] = made_id
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=made_id)
-        await self._serve(scope, receive, _Answer(send, made_id))
-
-    async def _serve(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
-        began = time.perf_counter()
+        REQUEST_ID.set(made_id)
+        answer = _Answer(send, made_id)
         try:
-            await self._app(scope, receive, answer)
+            await self._hot.get((scope["method"], scope["path"]), self._app)(scope, receive, answer)
         finally:
             seconds, route = time.perf_counter() - began, _route(scope)
             self._observe(route, answer.status, seconds)
-            duration_ms = round(seconds * 1000, 3)
-            _log.info("request", method=scope["method"], route=route, status=answer.status, duration_ms=duration_ms)
+            ACCESS_LOG.add(made_id, scope["method"], route, answer.status, seconds)
 
 
 class _Answer:
     """`send` that adds the request's id and remembers the status; 0 until the answer has begun."""
+
+    __slots__ = ("_made_id", "_send", "status")
 
     def __init__(self, send: Send, made_id: str) -> None:
         self._send = send
@@ -61,16 +66,17 @@ class _Answer:
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = int(message["status"])
-            MutableHeaders(scope=message)["x-request-id"] = self._made_id
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), (_HEADER, self._made_id.encode())]
         await self._send(message)
 
 
-def _accepted(given: str | None) -> str | None:
+def _given_id(scope: Scope) -> str | None:
     """An id from outside if it is short, plain and no key that somebody put into the wrong header."""
-    if given is None or "tcdp_" in given or not _SANE_ID.fullmatch(given):
+    given = next((value for name, value in scope["headers"] if name == _HEADER), None)
+    if given is None or b"tcdp_" in given or not _SANE_ID.fullmatch(given):
         return None
-    return given
+    return bytes(given).decode()
 
 
 def _route(scope: Scope) -> str:

@@ -182,13 +182,18 @@ def _parcel(request: Request, events: Sequence[Any], envelope: Envelope, bad_key
 
 
 def _answer(taken: Sequence[Taken], *, names_profiles: bool = False, several: bool = True) -> Response:
-    items = {place: ItemAnswer(place, t.event_id, t.code, t.detail, t.path) for place, t in enumerate(taken)}
+    rejected = _items(taken, [place for place, each in enumerate(taken) if not each.is_accepted])
     found = TrackingAnswer(
         success=True,
-        accepted=sum(each.is_accepted for each in taken),
-        rejected=[items[place] for place, each in enumerate(taken) if not each.is_accepted],
-        late=[items[place] for place, each in enumerate(taken) if each.code == "late"],
+        accepted=len(taken) - len(rejected),
+        rejected=rejected,
+        late=_items(taken, [place for place, each in enumerate(taken) if each.code == "late"]),
         profile_id=taken[0].profile_id if names_profiles and not several and taken[0].is_accepted else None,
         profile_ids=[each.profile_id for each in taken] if names_profiles and several else [],
     )
     return json_answer(found)
+
+
+def _items(taken: Sequence[Taken], places: Sequence[int]) -> list[ItemAnswer]:
+    told = ((place, taken[place]) for place in places)
+    return [ItemAnswer(place, each.event_id, each.code, each.detail, each.path) for place, each in told]

@@ -161,7 +161,12 @@ def _ts(happened_ms: int | None, sent_at: object, received_at_ms: int) -> int:
 
 
 def _named(sent: Sent, rules: Rules) -> dict[IdentifierKind, str | int | None]:
-    found = {kind: _identifier(value, _FIELDS[kind]) for kind, value in sent.named.items() if value is not None}
+    found: dict[IdentifierKind, str | int | None] = {}
+    for kind, value in sent.named.items():
+        if type(value) is str and len(value) <= LONGEST_IDENTIFIER:
+            found[kind] = value
+        elif value is not None:
+            found[kind] = _identifier(value, _FIELDS[kind])
     if rules.email_from_traits and sent.kind == "identify" and not found.get("email"):
         address = sent.properties.get("email")
         if isinstance(address, str) and len(address) <= LONGEST_IDENTIFIER:

@@ -23,7 +23,9 @@ _NAMES: Final[tuple[str, ...]] = ("event", "event_name", "name", "event_type")
 def segment(event: Mapping[str, Any], envelope: Envelope) -> Sent:
     """Segment's HTTP tracking API, and TinyCDP's own routes, whose `ts`, `props` and further identifiers it has too."""
     kind = _kind(envelope.type or event.get("type"))
-    context = {**envelope.context, **object_of(event, "context")}
+    context = object_of(event, "context")
+    if envelope.context:
+        context = {**envelope.context, **context}
     named, previous = _segment_names(event), None
     properties: Mapping[str, Any]
     match kind:
@@ -126,10 +128,17 @@ def _kind(written: object) -> Kind:
 
 
 def _segment_names(event: Mapping[str, Any]) -> dict[Any, object]:
-    names = _names(event, user="userId", external="externalId", email="email", device="deviceId", anon="anonymousId")
-    if names["user"] in (None, ""):
-        names["user"], names["external"] = names["external"], None
-    return names
+    get = event.get
+    user, external = get("userId"), get("externalId")
+    if user is None or user == "":
+        user, external = external, None
+    return {
+        "user": user,
+        "external": external,
+        "email": get("email"),
+        "device": get("deviceId"),
+        "anon": get("anonymousId"),
+    }
 
 
 def _names(event: Mapping[str, Any], **fields: str) -> dict[Any, object]:
@@ -150,4 +159,8 @@ def _needed(event: Mapping[str, Any], name: str) -> object:
 
 
 def _first(event: Mapping[str, Any], *names: str) -> object:
-    return next((event[name] for name in names if event.get(name) is not None), None)
+    for name in names:
+        value = event.get(name)
+        if value is not None:
+            return value
+    return None

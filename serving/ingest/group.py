@@ -1,9 +1,11 @@
 """Many requests, one append: what comes while the store is busy goes out together in the next round trip.
 
-The store writes to disk once for each round trip; alone, a request waits for nobody.
+The store writes to disk once for each round trip; alone, a request waits for nobody. Some round trips are under way at
+once, so that the store has the next one at hand when it is done with one.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,6 +15,8 @@ from serving.online import Answer, Item
 
 _MOST_ITEMS: Final = 500
 """Of one round trip: while it runs the store does nothing else, about 20 us an item."""
+_UNDER_WAY: Final = 2
+"""Round trips at once."""
 
 
 @dataclass(slots=True, eq=False)
@@ -29,7 +33,8 @@ class GroupAppender:
     def __init__(self, appends: Appends) -> None:
         self._appends = appends
         self._open: _Group | None = None
-        self._last: asyncio.Task[list[Answer]] | None = None
+        self._sent: asyncio.Task[list[Answer]] | None = None
+        self._last = deque[asyncio.Task[list[Answer]]](maxlen=_UNDER_WAY)
 
     async def append(self, items: Sequence[Item], now_ms: int) -> list[Answer]:
         """Append items in this order; an answer for each. A failure is one of every request that was sent with it."""
@@ -39,10 +44,12 @@ class GroupAppender:
         return answers
 
     async def _join(self, items: Sequence[Item], now_ms: int) -> list[Answer]:
-        group, sent = self._open, self._last
+        group, sent = self._open, self._sent
         if group is None or sent is None or len(group.items) + len(items) > _MOST_ITEMS:
             group = self._open = _Group()
-            sent = self._last = asyncio.create_task(self._send(group, self._last))
+            before = self._last[0] if len(self._last) == _UNDER_WAY else None
+            sent = self._sent = asyncio.create_task(self._send(group, before))
+            self._last.append(sent)
         start = len(group.items)
         group.items += items
         group.now_ms = max(group.now_ms, now_ms)

@@ -2,10 +2,10 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal, Protocol
 from uuid import uuid4
+
+import msgspec
 
 from dsl.failpoints import reached
 from dsl.sent_json import raw_text
@@ -35,8 +35,7 @@ Keep = Callable[[Sequence[DeadLetter]], Any]
 """Keeps dead letters; they are on disk when the awaitable that it gives is done."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(msgspec.Struct, frozen=True):
     """Events that came together.
 
     Attributes:
@@ -49,15 +48,13 @@ class Parcel:
 
     route: str
     events: Sequence[Any]
-    envelope: Envelope = field(default_factory=Envelope)
+    envelope: Envelope = Envelope()
     idempotency_key: str = ""
     examine: Examine | None = None
-    schema_version: int = 0
     bad_keys: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True, gc=False):
     """What became of an event.
 
     Attributes:
@@ -81,15 +78,9 @@ class Taken:
         return self.code in ("accepted", "duplicate", "late")
 
 
-@dataclass(slots=True)
-class _Unpacked:
-    """The events of a parcel: each is an item or was rejected."""
-
-    items: dict[int, Item] = field(default_factory=dict)
-    taken: dict[int, Taken] = field(default_factory=dict)
-
-
-async def take(parcel: Parcel, rules: Rules, appends: Appends, keep: Keep, received_at_ms: int) -> list[Taken]:
+async def take(
+    parcel: Parcel, rules: Rules, appends: Appends, keep: Keep, received_at_ms: int, schema_version: int = 0
+) -> list[Taken]:
     """Take in the events of a parcel, in this order; what became of each.
 
     When this returns, accepted events are durable and seen by the next decision, and the others are dead letters. When
@@ -97,22 +88,23 @@ async def take(parcel: Parcel, rules: Rules, appends: Appends, keep: Keep, recei
 
     Args:
         received_at_ms: the project's now.
+        schema_version: the catalog's, which dead letters name.
     """
-    unpacked = _unpack(parcel, rules, received_at_ms)
+    understood = [_understood(parcel, place, event, rules, received_at_ms) for place, event in enumerate(parcel.events)]
+    items = [each for each in understood if isinstance(each, Item)]
     reached("ingest.before_append")
-    answers = await appends.append(list(unpacked.items.values()), received_at_ms) if unpacked.items else []
+    answers = iter(await appends.append(items, received_at_ms) if items else ())
     reached("ingest.after_append")
-    for (place, item), answer in zip(unpacked.items.items(), answers, strict=True):
-        unpacked.taken[place] = taken_of(item, answer)
+    taken = [taken_of(each, next(answers)) if isinstance(each, Item) else each for each in understood]
     letters = [
-        _letter(parcel, event, unpacked.taken[place], received_at_ms)
-        for place, event in enumerate(parcel.events)
-        if not unpacked.taken[place].is_accepted
+        _letter(parcel, event, each, received_at_ms, schema_version)
+        for event, each in zip(parcel.events, taken, strict=True)
+        if not each.is_accepted
     ]
     if letters:
         await keep(letters)
         reached("ingest.after_dead_letters")
-    return [unpacked.taken[place] for place in range(len(parcel.events))]
+    return taken
 
 
 def understand(
@@ -140,19 +132,22 @@ def understand(
     return check(sent, rules, received_at_ms, "" if sent.event_id else make_id())
 
 
-def _unpack(parcel: Parcel, rules: Rules, received_at_ms: int) -> _Unpacked:
-    found = _Unpacked()
-    for place, event in enumerate(parcel.events):
-        try:
-            if parcel.bad_keys and isinstance(event, dict) and event.get("writeKey") in parcel.bad_keys:
-                raise Rejected("invalid_write_key", "the event's own write key is not valid", "$.writeKey")
-            make_id = partial(_made_id, parcel.idempotency_key, place)
-            found.items[place] = understand(
-                parcel.route, event, parcel.envelope, rules, received_at_ms, make_id, parcel.examine
-            )
-        except Rejected as why:
-            found.taken[place] = Taken(why.code, _id_of(event), "", None, why.detail, why.path, why.more)
-    return found
+def _understood(parcel: Parcel, place: int, event: object, rules: Rules, received_at_ms: int) -> Item | Taken:
+    """The event as it is appended, or why it is not."""
+    try:
+        if parcel.bad_keys and isinstance(event, dict) and event.get("writeKey") in parcel.bad_keys:
+            raise Rejected("invalid_write_key", "the event's own write key is not valid", "$.writeKey")
+        return understand(
+            parcel.route,
+            event,
+            parcel.envelope,
+            rules,
+            received_at_ms,
+            lambda: _made_id(parcel.idempotency_key, place),
+            parcel.examine,
+        )
+    except Rejected as why:
+        return Taken(why.code, _id_of(event), "", None, why.detail, why.path, why.more)
 
 
 def _made_id(idempotency_key: str, place: int) -> str:
@@ -183,7 +178,7 @@ def taken_of(item: Item, answer: Answer) -> Taken:
     return Taken(answer.code, item.event_id, profile_id, answer.seq, detail, "$" if detail else "")
 
 
-def _letter(parcel: Parcel, event: object, why: Taken, received_at_ms: int) -> DeadLetter:
+def _letter(parcel: Parcel, event: object, why: Taken, received_at_ms: int, schema_version: int) -> DeadLetter:
     return DeadLetter(
         why.code,
         why.detail,
@@ -193,5 +188,5 @@ def _letter(parcel: Parcel, event: object, why: Taken, received_at_ms: int) -> D
         raw_text(event),
         received_at_ms,
         parcel.envelope.to_document(),
-        parcel.schema_version,
+        schema_version,
     )

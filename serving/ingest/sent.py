@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
+
 from dsl.event import Kind
 from dsl.identifiers import Kind as IdentifierKind
 from dsl.sent_json import raw_text, read_sent
@@ -69,8 +71,7 @@ class Envelope:
         return cls(str(document["type"]), sent_at, context)
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True, gc=False):
     """An event whose fields were found; their values are not checked yet.
 
     Attributes:
@@ -90,8 +91,8 @@ class Sent:
     sent_at: object
     named: Mapping[IdentifierKind, object]
     previous: object = None
-    properties: Mapping[str, Any] = field(default_factory=dict)
-    context: Mapping[str, Any] = field(default_factory=dict)
+    properties: Mapping[str, Any] = {}
+    context: Mapping[str, Any] = {}
 
 
 def text_of(event: Mapping[str, Any], name: str) -> str:

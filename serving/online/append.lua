@@ -14,8 +14,17 @@ local METRICS, MAX_WAITING = KEYS[7], tonumber(ARGV[8])
 local EVENT, IDENT, PROFILE, FRESH = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local NOW, KEEP_MS, NAMESPACE = tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local UNKNOWN = '*'
+local NONE = cjson.null
 local PREVIOUS_KINDS = {'user:', 'external:', 'anon:', 'device:'}
+local MOST_WORDS = 2000
 local call = redis.call
+
+-- A command costs far more than a word of it. So what is known of the event ids and identifiers of a batch is read
+-- before its first item, by one command each, kept here as it changes, and written after its last item.
+--
+-- seen: event id -> what is known of it; profiles: identifier -> profile id; false is nothing.
+local seen, profiles = {}, {}
+local ids_to_write, names_to_write = {}, {}
 
 local max_users, max_identifiers, blocked = 1, 100, nil
 local kept_apart = nil
@@ -60,7 +69,12 @@ local function addressed(identifier)
 end
 
 local function profile_of(identifier)
-  return call('GET', IDENT .. identifier)
+  local id = profiles[identifier]
+  if id == nil then
+    id = call('GET', IDENT .. identifier)
+    profiles[identifier] = id
+  end
+  return id
 end
 
 -- The identifier that an alias means by a value without a kind: a known one, or one that the event itself names; nil when
@@ -153,9 +167,28 @@ local function survives(own, other)
   return own.since < other.since
 end
 
+local function leads_to(identifier, id)
+  profiles[identifier] = id
+  local count = #names_to_write
+  names_to_write[count + 1], names_to_write[count + 2] = IDENT .. identifier, id
+end
+
 local function belongs(identifier, group, seq)
-  call('SET', IDENT .. identifier, group.id)
+  leads_to(identifier, group.id)
   call('HSET', PROFILE .. group.id, identifier, seq, 'seq', seq)
+end
+
+-- The profile of identifiers that nobody was known by.
+local function begin_profile(first, members, seq)
+  local id = new_profile_id(first)
+  local fields = {'HSET', PROFILE .. id, 'first', first, 'since', seq, 'seq', seq}
+  for identifier in pairs(members) do
+    leads_to(identifier, id)
+    fields[#fields + 1] = identifier
+    fields[#fields + 1] = seq
+  end
+  call(unpack(fields))
+  return id
 end
 
 local function join(own, other, seq)
@@ -173,6 +206,7 @@ end
 local function link(identifiers, alias, seq)
   local source, conflicts, own = identifiers[1], {}, nil
   local id = profile_of(source)
+  if #identifiers == 1 and not alias then return id or begin_profile(source, {[source] = true}, seq), conflicts end
   local function link_one(weaker, by_alias)
     -- The common event links what has long been linked: it reads one key an identifier and nothing else.
     if not own and id and profile_of(weaker) == id then return end
@@ -189,14 +223,7 @@ local function link(identifiers, alias, seq)
   if alias then link_one(alias, true) end
   for place = 2, #identifiers do link_one(identifiers[place], false) end
   if own then id = own.id ~= '' and own.id or nil end
-  if not id then
-    own = own or group_of(source)
-    own.id = new_profile_id(source)
-    call('HSET', PROFILE .. own.id, 'first', source, 'since', seq)
-    for identifier in pairs(own.members) do belongs(identifier, own, seq) end
-    id = own.id
-  end
-  return id, conflicts
+  return id or begin_profile(source, own and own.members or {[source] = true}, seq), conflicts
 end
 
 -- The batch ----------------------------------------------------------------------------------------------------------
@@ -213,17 +240,11 @@ end
 
 local function append_event(seq, event_id, identifiers, alias, record)
   local id, conflicts = link(identifiers, alias, seq)
-  local entry = {'at', appended_at, 'id', event_id, 'who', cjson.encode(identifiers), 'record', record}
-  if alias then
-    entry[#entry + 1] = 'alias'
-    entry[#entry + 1] = alias
-  end
-  if #conflicts > 0 then
-    entry[#entry + 1] = 'conflicts'
-    entry[#entry + 1] = cjson.encode(conflicts)
-  end
-  call('XADD', LOG, seq .. '-0', unpack(entry))
-  call('XADD', FRESH .. identifiers[1], seq .. '-0', 'record', record)
+  local entry, who, more = seq .. '-0', cjson.encode(identifiers), {}
+  if alias then more = {'alias', alias} end
+  if #conflicts > 0 then more[#more + 1], more[#more + 2] = 'conflicts', cjson.encode(conflicts) end
+  call('XADD', LOG, entry, 'at', appended_at, 'id', event_id, 'who', who, 'record', record, unpack(more))
+  call('XADD', FRESH .. identifiers[1], entry, 'record', record)
   return {'accepted', seq, id, identifiers[1], #conflicts > 0 and conflicts or nil}
 end
 
@@ -234,8 +255,14 @@ local function append_settings(seq, event_id, record)
   return {'accepted', seq, '', ''}
 end
 
+local function remember(event_id, known)
+  seen[event_id] = known
+  local count = #ids_to_write
+  ids_to_write[count + 1], ids_to_write[count + 2] = EVENT .. event_id, known
+end
+
 local function wait(event_id, digest, mentioned, previous, record)
-  call('SET', EVENT .. event_id, 'late:' .. digest, 'PX', KEEP_MS)
+  remember(event_id, 'late:' .. digest)
   call('XADD', LATE, '*', 'at', appended_at, 'id', event_id, 'digest', digest, 'who', cjson.encode(mentioned),
     'previous', previous, 'record', record)
   call('HINCRBY', METRICS, 'late', 1)
@@ -249,36 +276,58 @@ local function accept(type, event_id, identifiers, alias, record)
 end
 
 local function append(item)
-  local type, event_id, digest, lane, mentioned, previous, record = unpack(item, 1, 7)
+  local event_id, record, digest, mentioned, previous, is_late, entry, type = unpack(item, 1, 8)
+  previous = previous or ''
+  local lane = entry ~= '' and entry or is_late and 'late' or ''
   local identifiers, alias = understood(mentioned, previous)
   local source = identifiers[1]
-  local seen = string.format('%.0f:%s', last + 1, digest)
-  if lane == '' and (source or type ~= 'event') and call('SET', EVENT .. event_id, seen, 'PX', KEEP_MS, 'NX') then
-    return accept(type, event_id, identifiers, alias, record)
-  end
   local is_checked = lane ~= '' and lane ~= 'late'
-  local known = call('GET', EVENT .. event_id)
+  local known = seen[event_id]
   if known then
     local state, known_digest = known:match('^(%w+):(.*)$')
-    if known_digest ~= digest and known_digest ~= UNKNOWN and digest ~= UNKNOWN then return {'id_conflict', '', would_be(source), source or ''} end
+    if known_digest ~= digest and known_digest ~= UNKNOWN and digest ~= UNKNOWN then
+      return {'id_conflict', NONE, would_be(source), source or ''}
+    end
     if state ~= 'late' then
       if is_checked then call('XDEL', LATE, lane) end
       return {'duplicate', state, would_be(source), source or ''}
     end
-    if not is_checked then return {'late', '', would_be(source), source or ''} end
+    if not is_checked then return {'late', NONE, would_be(source), source or ''} end
   end
-  if type == 'event' and not source then return {'no_identifier', '', '', ''} end
+  if type == 'event' and not source then return {'no_identifier', NONE, '', ''} end
   if lane == 'late' then
     wait(event_id, digest, mentioned, previous, record)
-    return {'late', '', would_be(source), source}
+    return {'late', NONE, would_be(source), source}
   end
-  call('SET', EVENT .. event_id, seen, 'PX', KEEP_MS)
   local answer = accept(type, event_id, identifiers, alias, record)
+  remember(event_id, answer[2] .. ':' .. digest)
   if is_checked then call('XDEL', LATE, lane) end
   return answer
 end
 
+local function read_ahead(prefix, names, found)
+  for start = 1, #names, MOST_WORDS do
+    local keys, stop = {}, math.min(start + MOST_WORDS - 1, #names)
+    for place = start, stop do keys[place - start + 1] = prefix .. names[place] end
+    local held = call('MGET', unpack(keys))
+    for place = start, stop do found[names[place]] = held[place - start + 1] end
+  end
+end
+
+local function names_of(items)
+  local ids, identifiers = {}, {}
+  for place = 1, #items do
+    local item = items[place]
+    ids[place] = item[1]
+    for _, identifier in ipairs(item[4]) do identifiers[#identifiers + 1] = identifier end
+  end
+  return ids, identifiers
+end
+
 local function append_all(items)
+  local ids, identifiers = names_of(items)
+  read_ahead(EVENT, ids, seen)
+  read_ahead(IDENT, identifiers, profiles)
   local answers = {}
   for place = 1, #items do answers[place] = append(items[place]) end
   return #answers > 0 and cjson.encode(answers) or '[]'
@@ -288,10 +337,28 @@ end
 local function asks_for_room(items)
   local new = 0
   for place = 1, #items do
-    local lane = items[place][4]
-    if lane == '' or lane == 'late' then new = new + 1 end
+    if items[place][7] == '' then new = new + 1 end
   end
   return new
+end
+
+local function write_names()
+  for start = 1, #names_to_write, MOST_WORDS do
+    call('MSET', unpack(names_to_write, start, math.min(start + MOST_WORDS - 1, #names_to_write)))
+  end
+end
+
+-- Servers before Valkey 9.1 and Redis 8.4 are told of one id at a time.
+local function write_ids()
+  for start = 1, #ids_to_write, MOST_WORDS do
+    local stop = math.min(start + MOST_WORDS - 1, #ids_to_write)
+    local words = {unpack(ids_to_write, start, stop)}
+    words[#words + 1], words[#words + 2] = 'PX', KEEP_MS
+    local done = redis.pcall('MSETEX', (stop - start + 1) / 2, unpack(words))
+    if type(done) == 'table' and done.err then
+      for place = start, stop, 2 do call('SET', ids_to_write[place], ids_to_write[place + 1], 'PX', KEEP_MS) end
+    end
+  end
 end
 
 local items = cmsgpack.unpack(ARGV[9])
@@ -308,5 +375,7 @@ end
 local before = last
 local done, answers = pcall(append_all, items)
 if last > before then call('MSET', SEQ, string.format('%.0f', last), APPENDED_AT, appended_at) end
+write_names()
+write_ids()
 if not done then return redis.error_reply(type(answers) == 'table' and answers.err or answers) end
 return answers

@@ -36,6 +36,7 @@ from dsl.identity_text import pack_settings
 from serving.online.connection import store_errors
 from serving.online.exceptions import BackPressureError
 from serving.online.keys import Keys
+from serving.online.line import Line, Script
 from serving.online.log import LateEvent
 
 DAY_MS: Final = 86_400_000
@@ -50,6 +51,8 @@ letters. `late` waits in the late lane.
 """
 
 _APPEND = (Path(__file__).parent / "append.lua").read_text(encoding="utf-8")
+_TIMEOUT_S: Final = 5.0
+"""How long the store may take over one append."""
 _LANDING_S, _MEMORY_S = 5, 30
 """Seconds after which a worker has landed something, and after which somebody may have made room."""
 # KEYS: late lane, an event id. ARGV: its entry, what is known of the id while it waits, and from here on, and how long.
@@ -93,8 +96,7 @@ RULES: Final = AppendRules()
 """What holds unless somebody says otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One record that is to be appended.
 
     Attributes:
@@ -116,8 +118,7 @@ class Item:
     type: Literal["event", "settings"] = "event"
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A link of the event that was refused; a profile is empty when nobody knew the identifier."""
 
     reason: Reason
@@ -127,8 +128,7 @@ class Refusal:
     weaker_profile: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What became of an item.
 
     Attributes:
@@ -173,7 +173,7 @@ def append(
     """
     request = _Request.of(project, items, now_ms, rules)
     with store_errors(), _back_pressure():
-        return _answers(client.register_script(_APPEND)(keys=request.keys, args=request.arguments))
+        return _answers.decode(client.register_script(_APPEND)(keys=request.keys, args=request.arguments))
 
 
 def drop_late(
@@ -199,15 +199,14 @@ class OnlineAppender:
     """The same, without blocking: for processes that take in events from many at once."""
 
     def __init__(self, client: redis.asyncio.Redis, project: str, rules: AppendRules = RULES) -> None:
-        self._project = project
-        self._rules = rules
-        self._append = client.register_script(_APPEND)
+        self._keys, self._before, self._after = _fixed(project, rules)
+        self._script = Script(Line(client, _TIMEOUT_S), _APPEND)
 
     async def append(self, items: Sequence[Item], now_ms: int) -> list[Answer]:
         """As the function `append`."""
-        request = _Request.of(self._project, items, now_ms, self._rules)
+        arguments = [*self._before, now_ms, *self._after, _packer.encode(items)]
         with store_errors(), _back_pressure():
-            return _answers(await self._append(keys=request.keys, args=request.arguments))
+            return _answers.decode(await self._script.run(self._keys, arguments))
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,13 +218,18 @@ class _Request:
 
     @classmethod
     def of(cls, project: str, items: Sequence[Item], now_ms: int, rules: AppendRules = RULES) -> "_Request":
-        keys = Keys(project)
-        prefixes = [keys.event(""), keys.ident(""), keys.profile(""), keys.fresh("")]
-        packed = msgspec.msgpack.encode([_row(item) for item in items])
-        return cls(
-            [keys.seq, keys.log, keys.late, keys.appended_at, keys.identity, keys.apart, keys.metrics],
-            [*prefixes, now_ms, rules.keep_ms, PROFILE_NAMESPACE.bytes, rules.max_log, packed],
-        )
+        keys, before, after = _fixed(project, rules)
+        return cls(keys, [*before, now_ms, *after, _packer.encode(items)])
+
+
+def _fixed(project: str, rules: AppendRules) -> tuple[list[str], list[Any], list[Any]]:
+    """The keys of the script, and its arguments before and after the present instant, but for the items."""
+    keys = Keys(project)
+    return (
+        [keys.seq, keys.log, keys.late, keys.appended_at, keys.identity, keys.apart, keys.metrics],
+        [keys.event(""), keys.ident(""), keys.profile(""), keys.fresh("")],
+        [rules.keep_ms, PROFILE_NAMESPACE.bytes, rules.max_log],
+    )
 
 
 @contextmanager
@@ -245,17 +249,5 @@ def _back_pressure() -> Iterator[None]:
         raise
 
 
-def _row(item: Item) -> tuple[object, ...]:
-    lane = item.late_entry or ("late" if item.is_late else "")
-    return item.type, item.event_id, item.digest, lane, item.identifiers, item.previous or "", item.record
-
-
-_rows = msgspec.json.Decoder(list[list[Any]])
-
-
-def _answers(packed: str) -> list[Answer]:
-    return [_answer(*row) for row in _rows.decode(packed)]
-
-
-def _answer(code: Code, seq: str, profile_id: str, source_id: str, refusals: Iterable[list[Any]] = ()) -> Answer:
-    return Answer(code, int(seq) if seq else None, profile_id, source_id, tuple(Refusal(*each) for each in refusals))
+_packer = msgspec.msgpack.Encoder()
+_answers = msgspec.json.Decoder(list[Answer], strict=False)  # a `seq` is text there, which has every digit

@@ -46,8 +46,11 @@ def connect(url: str) -> redis.Redis:
     return client
 
 
-def connect_async(url: str) -> redis.asyncio.Redis:
+def connect_async(url: str, timeout_s: float = _REQUEST_TIMEOUT_S) -> redis.asyncio.Redis:
     """A client that connects at its first command, so that an API starts while the store is away.
+
+    Args:
+        timeout_s: after which an answer is no longer waited for.
 
     Raises:
         OnlineStoreError: `url` is no URL of a store.
@@ -57,7 +60,7 @@ def connect_async(url: str) -> redis.asyncio.Redis:
             url,
             decode_responses=True,
             socket_connect_timeout=_CONNECT_TIMEOUT_S,
-            socket_timeout=_REQUEST_TIMEOUT_S,
+            socket_timeout=timeout_s,
             retry=AsyncRetry(NoBackoff(), _RETRIES),
         )
     return client

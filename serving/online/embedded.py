@@ -154,6 +154,8 @@ def _options(folder: Path, socket: Path) -> list[str]:
         "unixsocketperm": 700,
         "appendonly": "yes",
         "appendfsync": "always",
+        # The file grows by megabytes a second while events come in; each time it is written anew they come slower.
+        "auto-aof-rewrite-min-size": "256mb",
         "save": "",
         "maxmemory-policy": "noeviction",
     }

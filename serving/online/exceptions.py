@@ -5,6 +5,7 @@ dsl.failure.Failure
        +- OlderPublicationError
        +- BackPressureError
        +- LogMovedError
+       +- ProfileTooLargeError
 """
 
 from dsl.failure import Failure
@@ -32,3 +33,7 @@ class BackPressureError(OnlineStoreError):
 
 class LogMovedError(OnlineStoreError):
     """A part of the log that was to be read has landed and is gone from the store: read what has landed again."""
+
+
+class ProfileTooLargeError(OnlineStoreError):
+    """More is known of a profile than can be read within the time of one answer."""

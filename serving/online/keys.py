@@ -105,6 +105,11 @@ class Keys:
         """Number of the catalog version that decisions use."""
         return self._key("catalog:current")
 
+    @property
+    def catalog_pending(self) -> str:
+        """Number of the catalog version that is being prepared, or was last."""
+        return self._key("catalog:pending")
+
     def catalog(self, version: int) -> str:
         """Document of one catalog version."""
         return f"{self.catalog_prefix}{version}"
@@ -152,6 +157,21 @@ class Keys:
     def ident(self, identifier: str) -> str:
         """Profile id of an identifier, which is written `<kind>:<value>`."""
         return self._key(f"ident:{identifier}")
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """Prefixes of the keys that change what a decision answers; none is the beginning of another.
+
+        Bases, chunks and ranks are not among them: they change with the snapshot, and bases and chunks only say in
+        another way what fresh events said.
+        """
+        names = ("fresh:", "profile:", "ident:", "apikeys", "identity")
+        return (*(self._key(name) for name in names), *self.watched_by_all)
+
+    @property
+    def watched_by_all(self) -> tuple[str, ...]:
+        """Those of them that every decision of the project reads."""
+        return tuple(self._key(name) for name in ("catalog:", "snapshot", "loading", "calendar"))
 
     @property
     def pattern(self) -> str:

@@ -1,18 +1,22 @@
 -- Everything that a decision about one profile reads, as of one moment.
 --
--- KEYS: current catalog version, snapshot, counter of seq, ranges that are loading; the identifier that was asked for,
---       absent when a profile id was.
--- ARGV: prefixes of the keys of identifiers, profiles, bases, chunks, fresh events, ranks; the profile id if nobody is
---       known; a profile id that the value of a `user` identifier may be, or nothing.
--- Returns [profile id, catalog version, snapshot, seq, whether a range is loading, ranks, sources]; of a source its id,
--- base, chunk and the entries of its fresh events.
+-- Before it stand the names of the project's keys (serving/online/reading.py): CURRENT and COMING catalog version,
+-- SNAPSHOT, counter SEQ, LOADING ranges; prefixes IDENT, PROFILE, BASE, CHUNK, FRESH, RANK, EVENT. To send them along each
+-- time costs more than all the rest of a question.
+--
+-- KEYS: that of the identifier, or of the profile, that was asked for.
+-- ARGV: the profile id if nobody is known; a profile id that the value of a `user` identifier may be, or nothing; `id` when
+--       a profile id was asked for; how many fresh events of a source are read at most (0: all); and event ids.
+-- Returns [profile id, catalog version, the coming one, snapshot, seq, whether a range is loading, ranks, sources, which
+-- of the event ids are known]; of a source its id, base, chunk and the entries of its fresh events, none when there are
+-- too many.
 
-local IDENT, PROFILE, BASE, CHUNK, FRESH, RANK = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local MOST = tonumber(ARGV[4])
 local call = redis.call
 
 local function asked_for()
-  if ARGV[8] ~= '' and call('EXISTS', PROFILE .. ARGV[8]) == 1 then return ARGV[8] end
-  return KEYS[5] and call('GET', KEYS[5]) or ARGV[7]
+  if ARGV[2] ~= '' and call('EXISTS', PROFILE .. ARGV[2]) == 1 then return ARGV[2] end
+  return ARGV[3] == '' and call('GET', KEYS[1]) or ARGV[1]
 end
 
 -- Members of a profile; of a retired id those of the profile that its first identifier is in now.
@@ -29,17 +33,27 @@ local function members_of(id)
   return members_of(now)
 end
 
-local version = call('GET', KEYS[1])
+local all = call('MGET', CURRENT, COMING, SNAPSHOT, SEQ)
+local version = all[1]
 
 local function source(member)
   local chunk = call('HMGET', CHUNK .. member, 'version', 'hi', 'tiles')
   -- A chunk has the bases of one version; the events that it was made of are still there.
   local usable = chunk[1] and chunk[1] == version
   local start = usable and ('(' .. chunk[2] .. '-0') or '-'
-  return {member, call('GET', BASE .. member), usable and chunk[3], call('XRANGE', FRESH .. member, start, '+')}
+  local fresh
+  if MOST == 0 then
+    fresh = call('XRANGE', FRESH .. member, start, '+')
+  else
+    fresh = call('XRANGE', FRESH .. member, start, '+', 'COUNT', MOST + 1)
+    if #fresh > MOST then fresh = false end
+  end
+  return {member, call('GET', BASE .. member), usable and chunk[3], fresh}
 end
 
 local id, members = members_of(asked_for())
 local sources = {}
 for place = 1, #members do sources[place] = source(members[place]) end
-return {id, version, call('GET', KEYS[2]), call('GET', KEYS[3]), call('EXISTS', KEYS[4]), call('GET', RANK .. id), sources}
+local known = {}
+for place = 5, #ARGV do known[place - 4] = call('EXISTS', EVENT .. ARGV[place]) end
+return {id, version, all[2], all[3], all[4], call('EXISTS', LOADING), call('GET', RANK .. id), sources, known}

@@ -62,8 +62,10 @@ class Reading:
         seq: the newest record of the log.
         snapshot: the newest finished publication; None when there never was one.
         catalog_version: the version that decisions use; None when none was published.
+        coming_version: one that is being prepared; None when there is none.
         is_loading: a bulk load is not published yet.
         ranks: of the profile in micro-units, by the text of each `percent_rank`.
+        known_events: of the event ids that were asked about those that the log has, or that wait in the late lane.
     """
 
     profile_id: str
@@ -73,3 +75,5 @@ class Reading:
     catalog_version: int | None
     is_loading: bool = False
     ranks: Mapping[str, int] = field(default_factory=dict)
+    known_events: frozenset[str] = frozenset()
+    coming_version: int | None = None

@@ -78,6 +78,15 @@ def publish_catalog(client: redis.Redis, project: str, version: int, document: M
         pipeline.execute()
 
 
+def announce_catalog(client: redis.Redis, project: str, version: int, document: Mapping[str, Any]) -> None:
+    """Say that a catalog version is coming: its new flags answer their defaults, and who decides reads it ahead."""
+    keys = Keys(project)
+    with store_errors(), client.pipeline(transaction=True) as pipeline:
+        pipeline.set(keys.catalog(version), pack_catalog(document))
+        pipeline.set(keys.catalog_pending, version)
+        pipeline.execute()
+
+
 def publish_keys(client: redis.Redis, project: str, kinds: Mapping[str, str]) -> None:
     """Replace all API keys of the project.
 

@@ -1,6 +1,7 @@
 """How snapshots, catalogs and ranks are written into the store. Private to this package."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ def pack_snapshot(snapshot: Snapshot) -> bytes:
     return _encoder.encode(snapshot)
 
 
+@lru_cache(maxsize=16)  # every decision reads the same one
 def unpack_snapshot(packed: bytes) -> Snapshot:
     """The snapshot that `pack_snapshot` wrote."""
     return _snapshots.decode(packed)

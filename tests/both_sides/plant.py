@@ -1,5 +1,6 @@
-"""A whole TinyCDP without Dagster and HTTP: append, land, refresh, publish, ask; each step by itself."""
+"""A whole TinyCDP without Dagster: append, land, refresh, publish, compact, ask; each step by itself."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,12 +16,16 @@ from dsl.event_record import EventRecord, write_record
 from dsl.state import State
 from pipelines.publication import Published, publish
 from serving.online import Answer, Fold, Item, Snapshot, append, look_up
+from serving.online.append import RULES
 from serving.online.log import read_log
+from serving.online.project import publish_calendar
 from serving.worker.landing import LogLanding, land_log
+from serving.worker.loop import Worker
 from tests.warehouse.bench import Bench
 from tests.warehouse.small_shop import SmallShop, open_shop
 from warehouse.analytics import publish_analytics
 from warehouse.attributes import json_text
+from warehouse.compaction import Compaction, compact, finished_cut
 from warehouse.database import connect
 from warehouse.log_view import WholeLog, open_whole_log
 from warehouse.refresh import Refresh, finish_refresh, open_project
@@ -33,6 +38,7 @@ class Plant:
 
     Attributes:
         checked: the definitions of the next refresh; `fold` those of the last publication.
+        offset_ms: what processes of their own take from wall time to have the project's: their clock runs on.
     """
 
     client: redis.Redis
@@ -41,11 +47,23 @@ class Plant:
     checked: CheckedCatalog = field(default_factory=lambda: check_catalog(Catalog()))
     fold: Fold = field(default_factory=lambda: Fold(check_catalog(Catalog())))
     version: int = 0
+    offset_ms: int = 0
 
     @property
     def project(self) -> str:
         """Its key."""
         return self.shop.project.key
+
+    @property
+    def running_ms(self) -> int:
+        """The project's time by the clock that runs."""
+        return time.time_ns() // 1_000_000 - self.offset_ms
+
+    def put_clock(self, now_ms: int) -> None:
+        """It is so late now, for everybody; no clock ever goes back."""
+        self.now_ms = max(self.now_ms, now_ms)
+        self.offset_ms = min(self.offset_ms, time.time_ns() // 1_000_000 - self.now_ms)
+        publish_calendar(self.client, self.project, self.shop.project.timezone, self.offset_ms)
 
     def define(self, catalog: Catalog) -> None:
         """Other definitions, from the next refresh on."""
@@ -53,22 +71,33 @@ class Plant:
         self.version += 1
         self.checked = self.shop.define(catalog)
 
-    def append(self, events: Sequence[Event], weaker: Sequence[str] = ()) -> list[Answer]:
-        """Append events as a sender would; `seq` is theirs from the answer.
+    def append(self, events: Sequence[Event], weaker: Sequence[str] = (), previous: str | None = None) -> list[Answer]:
+        """Append events as a sender would, old ones to the late lane; `seq` is theirs from the answer.
 
         Args:
             weaker: identifiers that each of them names beside its source.
+            previous: what an alias names without a kind.
         """
         items = [
-            Item(event.event_id, write_record(record), event.event_id, (event.source_id, *weaker))
+            Item(
+                event.event_id,
+                write_record(self._record(event)),
+                event.event_id,
+                (event.source_id, *weaker),
+                previous,
+                RULES.is_late(event.ts_ms, self.now_ms),
+            )
             for event in events
-            for record in [self._record(event)]
         ]
         return append(self.client, self.project, items, self.now_ms)
 
     def _record(self, event: Event) -> EventRecord:
         texts = json_text(event.properties), json_text(event.context)
         return EventRecord(event.event_id, event.kind, event.name, event.ts_ms, self.now_ms, event.local_day, *texts)
+
+    def worker(self) -> Worker:
+        """One that has just been started."""
+        return Worker(self.client, self.shop.home, self.shop.registry, self.shop.project)
 
     def land(self) -> LogLanding:
         """What the worker does first."""
@@ -117,6 +146,12 @@ class Plant:
             refresh = self.compute(bench)
             self.publish(bench, refresh)
             return refresh
+
+    def compact(self) -> Compaction:
+        """Merge the files of each day that the last finished refresh has seen, and sweep what nobody reads."""
+        with self.bench() as bench:
+            cut = finished_cut(bench.connection)
+        return compact(self.shop.home, self.shop.registry, self.shop.project, cut, self.now_ms, fewest=2)
 
     def ask(self, who: str) -> State:
         """What a decision sees of somebody now."""

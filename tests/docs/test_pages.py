@@ -12,7 +12,7 @@ from tests.docs.blocks import ROOT, Shell, blocks, matches, of_language, run
 from tests.docs.conftest import DEMO
 
 READMES = ("README.md", "CONTRIBUTING.md")
-PAGES = ("docs/reference/language.md", "docs/tutorial/five-audiences.md")
+PAGES = ("docs/reference/language.md", "docs/reference/explain.md", "docs/tutorial/five-audiences.md")
 
 
 def typed_commands() -> list[str]:
@@ -52,4 +52,4 @@ def test_outputs_belong_to_commands(page: str) -> None:
 
 def test_tutorial_begins_with_the_demo() -> None:
     """The home that the tutorial has filled is the one that the tests fill."""
-    assert [DEMO] == [block.text for block in of_language(PAGES[1], "sh") if block.info == "setup"]
+    assert [DEMO] == [block.text for block in of_language(PAGES[-1], "sh") if block.info == "setup"]

@@ -25,6 +25,7 @@ from dsl.diagnostics import DefinitionError, Diagnostic
 from dsl.documents.definitions import Loaded, dump_yaml, load_directory
 from dsl.parser import parse
 from dsl.render import draw_all
+from tests.dsl.any_flags import TEXTS, any_flags
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
 
@@ -294,11 +295,10 @@ FEATURE = "features:\n  - {key: f, event: e, aggregation: COUNT, windows: [5m]}\
         ("attributes: [a]", 1, 13, "`attributes` should be a mapping, found a list", ""),
         ("attributes: {a: number, a: number}", 1, 25, "`a` stands twice", ""),
         ("flags: [{key: a b, rule: x}]", 1, 15, "`a b` is no flag name", "letters, digits"),
-        ("flags: [{key: a}]", 1, 15, "either `rule` or `rules`", "`rule: …` gives the variant `on`"),
-        ("flags: [{key: a, rule: x, rules: []}]", 1, 18, "either `rule` or `rules`", ""),
+        ("flags: [{key: a, rule: x, rules: []}]", 1, 18, "either `rule` or `rules`", "gives the variant `on`"),
         ("flags: [{key: a, rule: x, enabled: on}]", 1, 36, "should be `true` or `false`, found `on`", ""),
         ("flags: [{key: a, rule: x, default: of}]", 1, 36, "no variant `of`", "the nearest variant is `off`"),
-        ("flags: [{key: a, rules: [{when: x}]}]", 1, 26, "a rule needs `variant`", ""),
+        ("flags: [{key: a, rules: [{when: x}]}]", 1, 26, "names no variant", "say which: `variant: on`"),
         ("flags: [{key: a, rules: [{when: x, variant: b}]}]", 1, 45, "no variant `b`", "one of `on`, `off`"),
         ("flags: [{key: a, rule: x, variants: {b: {}}}]", 1, 41, "variant `b` needs `allow`", ""),
         ("flags: [{key: a, rule: x, variants: {b: {allow: 1}}}]", 1, 49, "`allow` should be", ""),
@@ -368,49 +368,8 @@ def test_the_shop_comes_back(here: Path) -> None:
     assert Catalog() == again(Catalog(), here)
 
 
-TEXTS = st.text(max_size=30) | st.sampled_from(
-    [
-        "on",
-        "off",
-        "true",
-        "null",
-        "~",
-        "1",
-        "1e3",
-        "0x1F",
-        "2018-01-01",
-        "!a in b",
-        "*x",
-        "a: b",
-        "a #b",
-        "'",
-        "a\nb",
-        " a ",
-        "a\n",
-    ]
-)
 KEYS = st.from_regex(r"[a-z][a-z0-9_]{0,8}_", fullmatch=True)
-LABELS = st.sampled_from(["on", "off", "true", "1", "1.5", "a-b", "null", "Yes", "-", "x"])
 TYPES: st.SearchStrategy[ValueType] = st.sampled_from(["number", "string", "boolean", "timestamp", "list"])
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
-    max_leaves=6,
-)  # fmt: skip
-
-
-@st.composite
-def flags(draw: st.DrawFn) -> tuple[Flag, ...]:
-    """Flags with variants of their own, or with those that are built in."""
-    made = []
-    for key in draw(st.lists(LABELS, unique=True, max_size=3)):
-        names = draw(st.lists(LABELS, unique=True, min_size=1, max_size=3))
-        own = tuple(Variant(name, draw(st.booleans()), draw(JSON)) for name in names)
-        variants = draw(st.sampled_from([own, Flag("x", ()).variants]))
-        variant = st.sampled_from([variant.key for variant in variants])
-        rules = tuple(Rule(draw(TEXTS), draw(variant)) for _ in range(draw(st.integers(0, 2))))
-        made.append(Flag(key, rules, variants, draw(variant), draw(st.booleans()), draw(TEXTS)))
-    return tuple(made)
 
 
 @given(
@@ -418,7 +377,7 @@ def flags(draw: st.DrawFn) -> tuple[Flag, ...]:
     text=TEXTS,
     types=st.dictionaries(TEXTS, TYPES, max_size=3),
     value_type=st.none() | TYPES,
-    flags=flags(),
+    flags=any_flags(),
 )
 @settings(max_examples=150, deadline=2_000)
 def test_any_catalog_comes_back(
@@ -469,7 +428,9 @@ def test_sources_hold_the_text_of_the_catalog() -> None:
     texts: dict[tuple[str, ...], str] = {("trait", trait.key): trait.expression for trait in loaded.catalog.traits}
     texts |= {("segment", segment.key): segment.expression for segment in loaded.catalog.segments}
     for flag in loaded.catalog.flags:
-        texts |= {("flag", flag.key, str(number)): rule.when for number, rule in enumerate(flag.rules)}
+        texts |= {("flag", flag.key, str(n)): rule.when for n, rule in enumerate(flag.rules) if rule.when is not None}
+        texts |= {("flag", flag.key, "holdout"): flag.holdout} if flag.holdout is not None else {}
+        texts |= {("flag", flag.key, "prerequisite", str(n)): each.flag for n, each in enumerate(flag.prerequisites)}
     texts |= {("export", export.name): export.segment for export in loaded.catalog.exports}
     texts |= {
         ("event", event.name, path): its for event in loaded.catalog.events for path, its in event.properties.items()

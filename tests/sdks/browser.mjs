@@ -2,7 +2,7 @@
 //
 // Reads a JSON object from the first line of standard input; the browser stays open until standard input is closed.
 //   chromium  the browser's program
-//   script    the page's module; it sets `window.done` when it has nothing more to do
+//   script    the page's module; it sets `window.done` when it has nothing more to do, and may leave word in `window.told`
 //   leave     how the page ends once it is done: "navigate", "close", or not at all
 // The page's origin is not that of the API, as where a shop sends to a server of its own.
 import { createServer } from "node:http";
@@ -47,9 +47,10 @@ try {
   page.on("pageerror", (error) => errors.push(String(error)));
   await page.goto(origin);
   await page.waitForFunction("window.done", null, { timeout: 20_000 });
+  const told = await page.evaluate("window.told ?? null");
   if (asked.leave === "navigate") await page.goto(`${origin}/next`);
   if (asked.leave === "close") await page.close({ runBeforeUnload: true });
-  console.log(JSON.stringify({ errors, requests }));
+  console.log(JSON.stringify({ errors, requests, told }));
   await lines.next(); // the browser goes on with what the page left to it
 } finally {
   await browser.close();

@@ -36,7 +36,7 @@ def missing(module: str) -> str:
         return f"Node {OLDEST_NODE} or newer is not here (found: {version})"
     if not (HERE / "node_modules").is_dir():
         return "tests/sdks/node_modules is not here: `make test-sdks` installs it, with npm"
-    return "Chromium is not here" if module == "test_browser" and not chromium() else ""
+    return "Chromium is not here" if module.endswith("browser") and not chromium() else ""
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -51,8 +51,11 @@ def address(shop: Shop) -> str:
 
 
 def filled(program: str, shop: Shop) -> str:
-    """A program of the documents with the address and the key of a shop."""
-    return program.replace("http://localhost:8000", address(shop)).replace("YOUR_WRITE_KEY", shop.keys["write"])
+    """A program of the documents with the address and the keys of a shop."""
+    keys = {f"YOUR_{kind.upper()}_KEY": key for kind, key in shop.keys.items()}
+    for place, what in ({"http://localhost:8000": address(shop)} | keys).items():
+        program = program.replace(place, what)
+    return program
 
 
 @pytest.fixture(scope="session")
@@ -76,10 +79,12 @@ class Visit:
     Attributes:
         requests: to other origins than its own, without preflights: `method`, `url`, `headers`, `body`.
         errors: that nobody caught.
+        told: what the page left in `window.told`.
     """
 
     requests: list[dict[str, Any]]
     errors: list[str]
+    told: Any
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from tests.serving.api import Api
 from tests.serving.world import CATALOG, CUT, OFFSET_MS, World, now_ms, person, publish_people
 
 Ask = dict[str, str]
+HOUR_MS = 3_600_000
 
 
 def test_get(api: Api, world: World, ask: Ask) -> None:
@@ -29,6 +30,10 @@ def test_get(api: Api, world: World, ask: Ask) -> None:
     age = body.pop("snapshotAgeMs")
     assert 5_000 <= age < 120_000
     assert abs(parse_instant(body.pop("asOf")) - world.snapshot.as_of_ms - age) < 60_000
+    # When the first of the four purchases leaves the window, the answer is looked at again.
+    expires_ms = parse_instant(body.pop("expiresAt"))
+    first_ms = world.snapshot.as_of_ms - 4 * HOUR_MS
+    assert 0 < expires_ms - first_ms - 30 * 24 * HOUR_MS <= HOUR_MS
     assert {
         "flag": "banner",
         "allow": True,
@@ -37,8 +42,9 @@ def test_get(api: Api, world: World, ask: Ask) -> None:
         "reasons": ['rule 1 matched: segment("vip")', "segment vip: purchases_30d = 4 >= 3"],
         "profileId": profile_id("user:ann"),
         "asOfSeq": CUT,
-        "expiresAt": None,
+        "reason": "TARGETING_MATCH",
         "stale": None,
+        "warming": False,
     } == body
 
 

@@ -73,12 +73,13 @@ def test_context_counts_as_it_was_sent(checked: CheckedCatalog, context: dict[st
 def test_a_disabled_flag(checked: CheckedCatalog) -> None:
     """A disabled flag answers its default, whatever its rules say."""
     decision = decide(checked, "closed", state())
-    assert (False, ("flag closed is disabled",)) == (decision.allow, decision.reasons)
+    assert (False, ("flag closed is disabled",), "DISABLED") == (decision.allow, decision.reasons, decision.reason)
 
 
 def test_a_flag_without_rules(checked: CheckedCatalog) -> None:
     """It answers its default and says why."""
-    assert ("the flag has no rules",) == decide(checked, "empty", state()).reasons
+    decision = decide(checked, "empty", state())
+    assert (("the flag has no rules",), "STATIC") == (decision.reasons, decision.reason)
 
 
 def test_an_unknown_flag(checked: CheckedCatalog) -> None:

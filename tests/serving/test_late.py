@@ -1,10 +1,10 @@
 """The late lane: what is older than the store's memory is looked up in the lake, and never counted twice."""
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from dsl.clock import DAY_MS
 from dsl.event_record import EventRecord, write_record

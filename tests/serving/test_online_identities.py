@@ -1,13 +1,14 @@
 """Identities in the store: the script follows the replay; what a replay computes is written past no newer record."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dsl.identifiers import profile_id
 from dsl.identity import Identities, replay

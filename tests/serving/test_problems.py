@@ -1,9 +1,13 @@
 """Every failure has the one shape."""
 
 import base64
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 import redis
 
@@ -16,7 +20,7 @@ from tests.serving.api import Api, running_api
 from tests.serving.world import World, publish
 from warehouse.settings import Home
 
-WHO = "userId=ann"
+WHO, EVE = "userId=ann", "userId=eve"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,8 @@ FAILING = [
     Failing("identifier_missing", "/v1/decide?flag=banner&userId=&email=null"),
     Failing("identifier_invalid", "/v1/decide?flag=banner&profileId=user:ann"),
     Failing("invalid_request", f"/v1/decide?{WHO}&flag=banner&context.amount=100"),
-    Failing("invalid_request", f"/v1/decide?{WHO}&flags=banner,closed"),
+    Failing("invalid_request", f"/v1/decide?{WHO}&flag=banner&explain=yes"),
+    Failing("invalid_request", f"/v1/decide?{WHO}&flag=banner&flags=closed"),
     Failing("profile_not_found", "/v1/admin/users/nobody/identity", headers={"x-api-key": "{admin}"}),
     Failing("profile_not_found", "/v1/admin/users/ann/merge", "POST", {"x-api-key": "{admin}"}, '{"with": "nobody"}'),
     Failing("key_wrong_kind", "/v1/admin/users/ann/identity"),
@@ -119,7 +124,8 @@ def test_every_code_is_met() -> None:
     """The walks leave no code out but those that need something broken, and what the framework refuses by itself."""
     broken = {"bug", "catalog_unusable", "store_unavailable", "registry_unavailable", "project_unknown", "overloaded"}
     of_one_in_a_batch = {"invalid_type", "schema_violation"}  # tests/ingest/test_tracking.py, test_other_routes.py
-    elsewhere = broken | of_one_in_a_batch | {"body_incomplete", "http_error", "merge_refused"}
+    of_their_routes = {"feature_not_found", "invalid_context"}  # test_features_http.py, test_ofrep.py
+    elsewhere = broken | of_one_in_a_batch | of_their_routes | {"body_incomplete", "http_error", "merge_refused"}
     walked = {failing.code for failing in FAILING} | {failing.code for failing in OF_INGEST}
     assert walked == set(map(str, STATUSES)) - elsewhere
 
@@ -185,24 +191,49 @@ def test_our_own_fault(api: Api, world: World, online: redis.Redis) -> None:
     assert "Traceback" not in api.log.read_text()
 
 
-def test_a_catalog_of_another_program(api: Api, world: World, online: redis.Redis) -> None:
-    """Definitions that this program cannot read are 503, until usable ones are published."""
+def test_a_catalog_of_another_program(valkey_url: str, tmp_path: Path, online: redis.Redis, project: str) -> None:
+    """Definitions that this program cannot read are 503 while it has no others; else flags answer their defaults."""
+    world = publish(online, project)
     tag = f"{{{world.project}}}"
+
+    def decide() -> httpx.Response:
+        return api.http.get(f"/v1/decide?{WHO}&flag=banner", headers={"x-api-key": world.keys["read"]})
+
     online.mset({f"{tag}:catalog:99": '{"flags": 1}', f"{tag}:catalog:current": "99"})
-    answer = api.http.get(f"/v1/decide?{WHO}&flag=banner", headers={"x-api-key": world.keys["read"]})
-    online.set(f"{tag}:catalog:current", 1)
-    assert (503, "catalog_unusable") == (answer.status_code, answer.json()["code"])
-    check_shape(503, answer.headers["content-type"], answer.json())
+    with running_api(tmp_path / "log", REDIS_URL=valkey_url, PROJECT=world.project) as api:
+        answer = decide()
+        assert (503, "catalog_unusable") == (answer.status_code, answer.json()["code"])
+        check_shape(503, answer.headers["content-type"], answer.json())
+        online.set(f"{tag}:catalog:current", 1)
+        assert "vip" == until(decide, "stale", None)["variant"]
+        online.set(f"{tag}:catalog:current", 99)
+        found = until(decide, "stale", "catalog_unusable")
+        assert ("plain", "ERROR", None) == (found["variant"], found["reason"], found["profileId"])
+
+
+def until(decide: Callable[[], httpx.Response], field: str, value: object) -> dict[str, Any]:
+    """The first answer that has a value in a field: within a second of the change."""
+    begin = time.monotonic()
+    while time.monotonic() - begin < 1:
+        answer: dict[str, Any] = decide().json()
+        if answer.get(field) == value and "flag" in answer:
+            return answer
+        time.sleep(0.01)
+    raise AssertionError(answer)
 
 
 def test_a_store_that_is_away(home: Home, tmp_path: Path, project: str) -> None:
-    """The API starts without its store, says 503, and answers once the store is there, and again after a kill."""
+    """The API starts without its store and says 503; once it was there decisions go on without it, and recover."""
     with running_api(tmp_path / "log", HOME=str(home.path), PROJECT=project) as api:
         check_away(api, new_key("read"))
         world = publish(connect(embedded.start(home.valkey)), project)
         check_there(api, world)
         embedded.stop(home.valkey)
-        check_away(api, world.keys["read"])
+        headers = {"x-api-key": world.keys["read"]}
+        kept, default = (api.http.get(f"/v1/decide?{who}&flag=banner", headers=headers).json() for who in (WHO, EVE))
+        assert ("vip", "STALE", "store_unavailable") == (kept["variant"], kept["reason"], kept["stale"])
+        assert ("plain", "ERROR", "store_unavailable") == (default["variant"], default["reason"], default["stale"])
+        assert 503 == api.http.get("/health").status_code
         embedded.start(home.valkey)
         check_there(api, world)
 
@@ -222,5 +253,7 @@ def check_there(api: Api, world: World) -> None:
     assert 0 < health["store"]["latencyMs"] < 5_000
     assert (world.snapshot.cut, 1) == (health["snapshot"]["cut"], health["snapshot"]["catalogVersion"])
     assert health["snapshot"]["ageMs"] >= 5_000
-    answer = api.http.get(f"/v1/decide?{WHO}&flag=banner", headers={"x-api-key": world.keys["read"]})
-    assert "vip" == answer.json()["variant"]
+    found = until(
+        lambda: api.http.get(f"/v1/decide?{WHO}&flag=banner", headers={"x-api-key": world.keys["read"]}), "stale", None
+    )
+    assert "vip" == found["variant"]

@@ -22,6 +22,10 @@ EVERYTHING = {
     "TINYCDP_MAX_LATENESS": "30d",
     "TINYCDP_MAX_EVENT_BYTES": "1000",
     "TINYCDP_PLANES": "decide, ingest",
+    "TINYCDP_DECIDE_DEADLINE_MS": "20",
+    "TINYCDP_DECIDE_MAX_FRESH": "500",
+    "TINYCDP_DECIDE_CACHE_TTL": "0",
+    "TINYCDP_DECIDE_CACHE_SIZE": "7",
 }
 
 
@@ -31,7 +35,7 @@ def test_every_variable_is_read() -> None:
     url = "redis://localhost:6379/0"
     durations = (10_000, 300_000, 14 * 86_400_000, 3_000)
     limits = (100, 30 * 86_400_000, 1_000)
-    expected = Settings(home, url, "shop", "debug", *durations, *limits, frozenset({"decide", "ingest"}))
+    expected = Settings(home, url, "shop", "debug", *durations, *limits, frozenset({"decide", "ingest"}), 20, 500, 0, 7)
     assert expected == Settings.read(EVERYTHING)
     assert set(EVERYTHING) == set(VARIABLES)
 

@@ -1,0 +1,211 @@
+"""Steps of those who send: events of all kinds and ages, by every way in, and who turns out to be whom."""
+
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import polars as pl
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from dsl.event import Event, Kind
+from serving.online import Item, append, erase_identity, reserve_seq, unmerge
+from serving.online.keys import Keys
+from tests.both_sides.life import LifeBase
+from tests.both_sides.told import DEDUP_WINDOW_MS, EVERYBODY, USERS, VISITORS, ZONE, Said, beginnings, is_late
+from warehouse.attributes import json_text
+from warehouse.identity_around import read_around
+from warehouse.landing import land
+
+AMOUNTS = (1_000_000, 2_500_000, -1, None)
+HOUR_MS = 3_600_000
+senders = st.sampled_from((*USERS, *VISITORS))
+
+
+class Senders(LifeBase):
+    """Events and identities."""
+
+    # -- events ------------------------------------------------------------------------------------------------------
+
+    @rule(data=st.data(), who=senders, name=st.sampled_from(("buy", "buy", "other")))
+    def send(self, data: st.DataObject, who: str, name: str) -> None:
+        """Somebody does something, now or earlier, at an edge of a window or of a day."""
+        self.step("send")
+        self._send(self._said(data, who, name, data.draw(st.sampled_from(beginnings(self.plant.now_ms)))))
+
+    @rule(data=st.data(), who=senders, name=st.sampled_from(("buy", "buy", "identify")))
+    def send_over_http(self, data: st.DataObject, who: str, name: str) -> None:
+        """The same through the API, whose very next answer knows it."""
+        self.step("send_over_http")
+        said = self._said(data, who, name, data.draw(st.sampled_from(beginnings(self.plant.now_ms))))
+        self._send(replace(said, way="http"))
+
+    @rule(data=st.data(), who=senders)
+    def identify(self, data: st.DataObject, who: str) -> None:
+        """Somebody's plan is set, or unset, perhaps by a write that comes late."""
+        self.step("identify")
+        self._send(self._said(data, who, "identify", data.draw(st.sampled_from(beginnings(self.plant.now_ms)))))
+
+    @rule(data=st.data(), who=senders, age_ms=st.sampled_from((0, 1, HOUR_MS, 5 * 24 * HOUR_MS)))
+    def send_late(self, data: st.DataObject, who: str, age_ms: int) -> None:
+        """An event as old as the store remembers ids, or older: it waits until somebody has looked for it."""
+        self.step("send_late")
+        said = self._said(data, who, "buy", self.plant.now_ms - DEDUP_WINDOW_MS - age_ms)
+        self._send(replace(said, way=data.draw(st.sampled_from(("store", "http")))))
+
+    @precondition(lambda self: self._sent())
+    @rule(data=st.data())
+    def send_again(self, data: st.DataObject) -> None:
+        """The same event once more changes nothing; its id with another body is refused."""
+        self.step("send_again")
+        said = self._sent()[data.draw(st.sampled_from(sorted(self._sent())))]
+        event_id = said.event.event_id
+        waits = event_id in self.told.waiting
+        self.concerned = said.event.source_id
+        if said.way == "http":
+            assert self.front.take(said) == ("late" if waits else "accepted")
+        else:
+            (answer,) = self.plant.append([said.event], said.named[1:], said.previous)
+            assert ("late", None) if waits else ("duplicate", said.event.seq) == (answer.code, answer.seq)
+        (answer,) = append(
+            self.client, self.plant.project, [Item(event_id, "{}", "another body", said.named)], self.plant.now_ms
+        )
+        # After the loss of the store nobody remembers the body.
+        assert answer.code in ("id_conflict", "duplicate")
+
+    @precondition(lambda self: self.told.old(self.plant.now_ms))
+    @rule(data=st.data(), is_other=st.booleans())
+    def send_again_when_forgotten(self, data: st.DataObject, is_other: bool) -> None:
+        """A week later the store no longer knows the id: the event waits, so that somebody looks for it in the lake."""
+        self.step("send_again_when_forgotten")
+        said = self.told.accepted[data.draw(st.sampled_from(self.told.old(self.plant.now_ms)))]
+        event = replace(said.event, properties={"amount": 77_000_000}) if is_other else said.event
+        self.client.delete(Keys(self.plant.project).event(event.event_id))
+        (answer,) = self.plant.append([event], said.named[1:], said.previous)
+        assert ("late", None) == (answer.code, answer.seq)
+        self.told.again[event.event_id] = is_other
+        self.concerned = event.source_id
+
+    @rule(data=st.data(), count=st.integers(3, 6))
+    def send_many(self, data: st.DataObject, count: int) -> None:
+        """One user is busy."""
+        self.step("send_many")
+        for _ in range(count):
+            self._send(self._said(data, "user:ann", "buy", self.plant.now_ms))
+
+    @rule(data=st.data())
+    def load(self, data: st.DataObject) -> None:
+        """A bulk load, which ends with its publication."""
+        self.step("load")
+        said = [self._said(data, who, "buy", self.plant.now_ms - 1, way="load") for who in ("user:bob", "user:new")]
+        rows = [
+            {"event_id": e.event_id, "kind": e.kind, "name": e.name, "source_id": e.source_id, "ts_ms": e.ts_ms,
+             "properties": json_text(e.properties)}
+            for e in (each.event for each in said)
+        ]  # fmt: skip
+        landed = land(
+            pl.DataFrame(rows),
+            project=self.plant.shop.project,
+            home=self.plant.shop.home,
+            registry=self.plant.shop.registry,
+            reserve=lambda count: reserve_seq(self.client, self.plant.project, count, 0),
+            received_at_ms=self.plant.now_ms,
+        )
+        assert landed.seq_lo is not None
+        for seq, each in enumerate(sorted(said, key=lambda s: (s.event.ts_ms, s.event.event_id)), landed.seq_lo):
+            self.told.accept(each, seq)
+        self.check_tables(self.plant.refresh())
+
+    # -- who is who --------------------------------------------------------------------------------------------------
+
+    @rule(one=st.sampled_from(USERS), other=senders)
+    def alias(self, one: str, other: str) -> None:
+        """Somebody turns out to be somebody else: an alias may join two users."""
+        self.step("alias")
+        now_ms = self.plant.now_ms
+        event = Event(f"a{uuid4().hex[:8]}", 0, "alias", "alias", one, now_ms, ZONE.day(now_ms))
+        self._send(Said(event, (one,), other.partition(":")[2]))
+
+    @rule(one=st.sampled_from(USERS), other=senders)
+    def separate(self, one: str, other: str) -> None:
+        """Two identifiers were never one profile."""
+        self.step("separate")
+        identities = self.told.identities
+        seq = unmerge(self.client, self.plant.project, identities, one, other, self.plant.now_ms)
+        assert seq in (None, identities.seq)
+        theirs = [identities.profile_of(each) for each in (one, other)]
+        assert one == other or theirs[0] != theirs[1] or theirs == [None, None]
+        self.concerned = other
+
+    @rule(who=senders)
+    def erase(self, who: str) -> None:
+        """Nobody knows the identifiers of a profile any more, by its id neither; all others are what they were."""
+        self.step("erase")
+        told, plant = self.told, self.plant
+        its_id = told.identities.profile_of(who)
+        gone = told.members_of(its_id) if its_id is not None else []
+        others = [each for each in EVERYBODY if each not in gone]
+        before = [self._seen(each) for each in others]
+        seq = erase_identity(self.client, plant.project, told.identities, its_id or "nobody", plant.now_ms)
+        assert seq == (told.identities.seq if gone else None)
+        assert before == [self._seen(each) for each in others]
+        assert [None] * len(gone) == [told.identities.profile_of(each) for each in gone]
+        assert [()] * len(gone) == [plant.ask(each).identifiers for each in gone]
+        if its_id is not None:
+            assert () == plant.ask(its_id).identifiers
+        self._check_replay()
+        self.concerned = who
+
+    def _seen(self, who: str) -> tuple[object, ...]:
+        """All that decisions see of somebody but how new it is."""
+        state = self.plant.ask(who)
+        values = {key: state.aggregates[key] for key in self.plant.fold.checked.aggregates if key in state.aggregates}
+        return state.profile_id, state.identifiers, dict(state.attributes), values
+
+    def _check_replay(self) -> None:
+        """Whoever replays the whole log anew finds the same people and the same refusals."""
+        identities = self.told.identities
+        with self.plant.log() as log:
+            around = read_around(log, EVERYBODY)
+            assert [identities.profile_of(each) for each in EVERYBODY] == [around.profile_of(e) for e in EVERYBODY]
+            assert identities.seq == log.seq
+
+    # -- pieces ------------------------------------------------------------------------------------------------------
+
+    def _sent(self) -> dict[str, Said]:
+        """What its sender may send again, by event id."""
+        told = self.told
+        sent = {each: said for each, said in told.accepted.items() if said.way in ("store", "http")}
+        # Of one that waits again, or that was refused then, the store knows another body, or none.
+        unknown = told.refused.union(told.again)
+        return {each: said for each, said in (sent | told.waiting).items() if each not in unknown}
+
+    def _said(self, data: st.DataObject, who: str, name: str, ts_ms: int, **more: Any) -> Said:
+        event_id = f"e{len(self.told.accepted)}-{uuid4().hex[:6]}"
+        kind: Kind = "identify" if name == "identify" else "track"
+        properties: dict[str, object] = {
+            "amount": data.draw(st.sampled_from(AMOUNTS)),
+            "label": data.draw(st.sampled_from(("a", "b"))),
+        }
+        if kind == "identify":
+            properties = {"plan": data.draw(st.sampled_from(("gold", "free", None)))}
+        weaker = data.draw(st.sampled_from(((), (), *((each,) for each in VISITORS)))) if who in USERS else ()
+        return Said(Event(event_id, 0, kind, name, who, ts_ms, ZONE.day(ts_ms), properties), (who, *weaker), **more)
+
+    def _send(self, said: Said) -> None:
+        told, event = self.told, said.event
+        self.concerned = event.source_id
+        late = {is_late(event, self.plant.now_ms)}
+        if said.way == "http":
+            code, seq, its_id = self.front.take(said), told.identities.seq + 1, None
+            late.add(is_late(event, self.plant.running_ms))
+        else:
+            (answer,) = self.plant.append([event], said.named[1:], said.previous)
+            code, seq, its_id = answer.code, answer.seq or 0, answer.profile_id
+        assert code in {"late" if each else "accepted" for each in late}
+        if code == "late":
+            told.waiting[event.event_id] = said
+            return
+        told.accept(said, seq)
+        self.through = seq if its_id is None else 0
+        assert its_id in (None, told.owner(event))
