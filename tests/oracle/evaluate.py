@@ -59,11 +59,15 @@ def depth(limit: int) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Scope:
-    """Whose value is asked, of which event inside a filter, and inside which definitions."""
+    """Whose value is asked, of which event inside a filter, and inside which definitions.
+
+    `is_named`: the expression names the event, so that what is declared of it counts; `events.*` names none.
+    """
 
     profile_id: str
     event: Event | None = None
     inside: tuple[str, ...] = ()
+    is_named: bool = True
 
 
 class Evaluator:
@@ -120,6 +124,7 @@ class Evaluator:
     def _aggregate(self, ask: Aggregate, scope: Scope) -> Value:
         """Section 3: `events.*` is track, page and screen; system events by their exact name only."""
         matching = []
+        scope = replace(scope, is_named=ask.event is not None)
         for event in self._events_of(scope.profile_id):
             named = event.kind in EVERY_NAME if ask.event is None else event.kind in BY_NAME and event.name == ask.event
             if named and (ask.condition is None or self._truth(ask.condition, replace(scope, event=event))):
@@ -165,9 +170,9 @@ class Evaluator:
         elif scope.event is None:
             raise LanguageError("a property outside an event")
         elif path.root == "event_context":
-            found, declared = scope.event.context, f"events.{scope.event.name}.context"
+            found, declared = scope.event.context, f"events.{scope.event.name if scope.is_named else '*'}.context"
         else:
-            found, declared = scope.event.properties, f"events.{scope.event.name}"
+            found, declared = scope.event.properties, f"events.{scope.event.name if scope.is_named else '*'}"
         for step in path.steps:
             found = found.get(step) if isinstance(found, Mapping) else None
             declared += f".{step}"
