@@ -166,7 +166,11 @@ def _answer_problem(request: Request, error: Exception) -> Response:
 def _answer_bug(request: Request, error: Exception) -> Response:
     _log.error("bug", **fault_fields(error))
     problem = Problem("bug", "this is a fault of TinyCDP, not of the request: report it with the request's id")
-    return _answered(request, problem)
+    response = _answered(request, problem)
+    if "origin" in request.headers:
+        # What adds this to other answers stands inside of what catches faults.
+        response.headers["access-control-allow-origin"] = "*"
+    return response
 
 
 def _answered(request: Request, problem: Problem) -> Response:
