@@ -180,8 +180,12 @@ class Flag:
     bucket_by: BucketBy = "profile"
 
     def version(self) -> str:
-        """First 12 hex digits of the SHA-256 of the flag's document: equal flags have equal versions."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        """First 12 hex digits of the SHA-256 of the flag's document but for its description.
+
+        Flags that decide alike because they are written alike have equal versions.
+        """
+        document = {name: value for name, value in asdict(self).items() if name != "description"}
+        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 Kind = Literal["track", "page", "screen", "identify", "alias", "group", "system"]
+EXPOSURE: Final = "flag_exposure"
+"""Name of the system event that tells which variant of a flag chance showed to whom; it happens once for each profile,
+variant and version of a flag."""
 
 
 class Happened(Protocol):

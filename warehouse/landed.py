@@ -82,3 +82,17 @@ def landed_since(
     if files:
         recent = read_files(home.lake, files, columns).filter(pl.col("appended_at_ms") >= appended_at_ms)
         yield from recent.collect().iter_rows()
+
+
+def landed_system(home: Home, registry: Registry, project: Project, name: str) -> Iterator[tuple[str, int, None]]:
+    """Event id and `seq` of every system event of a name, and no instant: however old, they happen once.
+
+    Raises:
+        LakeError: a file of the lake is missing.
+    """
+    files = registry.files(project.key)
+    if files:
+        named = read_files(home.lake, files, ["event_id", "seq", "kind", "name"])
+        logged = named.filter((pl.col("kind") == "system") & (pl.col("name") == name)).select("event_id", "seq")
+        for event_id, seq in logged.collect(engine="streaming").iter_rows():
+            yield event_id, seq, None

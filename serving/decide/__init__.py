@@ -11,12 +11,11 @@ from serving.decide.decision import (
     decide,
     default_decision,
 )
-from serving.decide.exposures import EXPOSURE, Exposures
+from serving.decide.exposures import Exposures
 from serving.decide.kept import Appends, ForgetfulAppender, KeptAnswer, KeptProfiles
 from serving.decide.story import Story
 
 __all__ = [
-    "EXPOSURE",
     "Answered",
     "Appends",
     "Asked",

@@ -1,31 +1,34 @@
 """Exposures: who was shown which variant by chance, one event each, so that an experiment can be judged later."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
 
 from dsl.clock import Zone
+from dsl.event import EXPOSURE
 from dsl.event_record import EventRecord, write_record
 from serving.decide.decision import Decision
 from serving.decide.kept import Appends
 from serving.online import Item, body_digest
 
-EXPOSURE: Final = "flag_exposure"
-"""Name of the system event: `events.flag_exposure.count`."""
 _REMEMBERED: Final = 100_000
 
 
 class Exposures:
     """Logs each (profile, variant, version of a flag) once, before the answer that shows it is sent.
 
-    The id of the event is made of the three: the log takes it once, whichever process sends it how often. What this
-    process has logged it does not send again.
+    The id of the event is made of the three: the log takes it once, whichever process sends it how often and when. What
+    this process has logged it does not send again.
+
+    Args:
+        keep: tells the store to know ids for ever.
     """
 
-    def __init__(self, appends: Appends) -> None:
+    def __init__(self, appends: Appends, keep: Callable[[Sequence[str]], Awaitable[None]]) -> None:
         self._appends = appends
+        self._keep = keep
         self._logged: OrderedDict[str, None] = OrderedDict()
 
     async def log(
@@ -48,6 +51,7 @@ class Exposures:
         if not items:
             return 0
         await self._appends.append(items, now_ms)
+        await self._keep([item.event_id for item in items])
         for item in items:
             self._logged[item.event_id] = None
         while len(self._logged) > _REMEMBERED:

@@ -1,12 +1,14 @@
 """What the routes work with: one value a process, put together when the app is made."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 from fastapi import Request
 
 from serving.decide import Appends, Decider, Exposures, KeptProfiles, Limits
 from serving.online import KnownProject, OnlineReader, Watch, connect_async
+from serving.online.append import keep_ids
 from warehouse.settings import Settings
 
 
@@ -28,9 +30,11 @@ class Plane:
         Args:
             appends: what logs exposures.
         """
-        reader = OnlineReader(connect_async(url, timeout_s=1.0), settings.project)
+        client = connect_async(url, timeout_s=1.0)
+        reader = OnlineReader(client, settings.project)
         limits = Limits(settings.decide_deadline_ms, settings.decide_most_fresh, settings.decide_keep_ms / 1_000)
-        decider = Decider(reader, project, Exposures(appends), limits, profiles)
+        exposures = Exposures(appends, partial(keep_ids, client, settings.project))
+        decider = Decider(reader, project, exposures, limits, profiles)
         watch = Watch(url, settings.project, decider.changed) if limits.keep_s > 0 else None
         decider.watch = watch
         return cls(reader, project, decider, watch)

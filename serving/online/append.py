@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import msgspec
 import redis
@@ -193,6 +193,16 @@ def drop_late(
         with store_errors():
             dropped += int(script(keys=[keys.late, keys.event(late.event_id)], args=arguments))
     return dropped
+
+
+async def keep_ids(client: redis.asyncio.Redis, project: str, event_ids: Sequence[str]) -> None:
+    """Know the ids of events for ever, not only for the window: of what happens once, whenever it is sent again."""
+    keys = Keys(project)
+    with store_errors():
+        async with client.pipeline(transaction=False) as pipeline:
+            for event_id in event_ids:
+                cast(Any, pipeline).persist(keys.event(event_id))
+            await pipeline.execute()
 
 
 class OnlineAppender:

@@ -63,22 +63,23 @@ def renumber(client: redis.Redis, project: str, landed_seq: int, now_ms: int) ->
 def remember_ids(
     client: redis.Redis,
     project: str,
-    landed: Iterable[tuple[str, int, int]],
+    landed: Iterable[tuple[str, int, int | None]],
     now_ms: int,
     rules: AppendRules = RULES,
 ) -> int:
     """Ids of events that have landed and are not known any more, so that they are never appended again; how many.
 
     Args:
-        landed: event id, `seq`, `appended_at_ms` of the events of the last days.
+        landed: event id, `seq`, `appended_at_ms` of the events of the last days; without an instant an id is known for
+            ever.
         now_ms: the project's; an id is kept until its window ends.
     """
     keys, stream, told = Keys(project), iter(landed), 0
     while chunk := list(islice(stream, _CHUNK)):
         with store_errors(), client.pipeline(transaction=False) as pipeline:
             for event_id, seq, appended_at_ms in chunk:
-                left_ms = appended_at_ms + rules.keep_ms - now_ms
-                if left_ms > 0:
+                left_ms = None if appended_at_ms is None else appended_at_ms + rules.keep_ms - now_ms
+                if left_ms is None or left_ms > 0:
                     pipeline.set(keys.event(event_id), f"{seq}:{UNKNOWN_DIGEST}", px=left_ms, nx=True)
             told += sum(done is not None for done in pipeline.execute())
     return told

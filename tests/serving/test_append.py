@@ -6,11 +6,11 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import redis
+from msgspec.structs import replace
 
 from dsl.check import check_catalog
 from dsl.event_record import EventRecord, write_record
@@ -45,7 +45,7 @@ from serving.online import (
     settings_item,
     unmerge,
 )
-from serving.online.append import _APPEND, _Request
+from serving.online.append import _APPEND, RULES, _Request
 from serving.online.chunks import HOT, ChunkFolding
 from serving.online.keys import Keys
 from serving.online.store import announce_cut
@@ -236,6 +236,20 @@ def test_a_server_that_forgot_the_script(online: redis.Redis, project: str) -> N
     assert 2 == append(online, project, [event("m-2", "user:ann")], NOW)[0].seq
 
 
+def test_servers_that_take_one_id_at_a_time(valkey_url: str, online: redis.Redis, project: str) -> None:
+    """A server without MSETEX (before Valkey 9.1 and Redis 8.4) knows each id all the same, and for as long."""
+    keys, old = Keys(project), f"old-{project}"
+    online.acl_setuser(old, enabled=True, nopass=True, keys=["*"], commands=["+@all", "-msetex"])
+    try:
+        with redis.Redis.from_url(valkey_url, username=old, password="any", decode_responses=True) as before:
+            append(before, project, [event("m-1", "user:ann"), event("m-2", "anon:a")], NOW)
+        kept_ms = [int(online.pttl(keys.event(each))) for each in ("m-1", "m-2")]
+        assert all(RULES.keep_ms - 60_000 < each <= RULES.keep_ms for each in kept_ms)
+        assert ["1", "2"] == [str(online.get(keys.event(each))).partition(":")[0] for each in ("m-1", "m-2")]
+    finally:
+        online.acl_deluser(old)
+
+
 def test_without_blocking(valkey_url: str, online: redis.Redis, project: str) -> None:
     """The asynchronous appender gives the same answers."""
 
@@ -250,7 +264,7 @@ def test_without_blocking(valkey_url: str, online: redis.Redis, project: str) ->
 
 def test_a_failure_half_way(online: redis.Redis, project: str) -> None:
     """Should the script fail in the middle of a batch, no number is given twice: what comes later has its place."""
-    broken = replace(event("m-2", "user:ann"), record=None)  # type: ignore[arg-type]
+    broken = replace(event("m-2", "user:ann"), record=None)
     with pytest.raises(OnlineStoreError):
         append(online, project, [event("m-1", "user:ann"), broken], NOW)
     assert 3 == append(online, project, [event("m-3", "user:ann")], NOW)[0].seq

@@ -5,10 +5,10 @@ from typing import get_args
 
 import msgspec
 
+from dsl.event import EXPOSURE
 from serving.decide import Limits
 from serving.decide.decider import Stale
 from serving.decide.decision import Reason
-from serving.decide.exposures import EXPOSURE
 from serving.http.decisions import DecisionAnswer
 from serving.http.question import MOST_EVENTS, DecideRequest
 from serving.online.watch import SURE_S

@@ -27,3 +27,10 @@ def test_ids_that_landed_are_known_again(online: redis.Redis, project: str) -> N
     assert 1 == remember_ids(online, project, [("m-1", 7, NOW), ("m-2", 8, NOW), ("m-3", 9, 0)], NOW)
     answers = append(online, project, [event(name, "user:ann") for name in ("m-1", "m-2", "m-3")], NOW)
     assert [("duplicate", 1), ("duplicate", 8), ("accepted", 2)] == [(each.code, each.seq) for each in answers]
+
+
+def test_what_happens_once_is_known_for_ever(online: redis.Redis, project: str) -> None:
+    """An id that is told without an instant never expires."""
+    assert 1 == remember_ids(online, project, [("e-1", 7, None)], NOW)
+    assert -1 == online.pttl(Keys(project).event("e-1"))
+    assert ["duplicate"] == [each.code for each in append(online, project, [event("e-1", "user:ann")], NOW)]
