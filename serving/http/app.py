@@ -118,7 +118,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.plane = Plane.connected(url, project, profiles, appends, settings)
     app.state.settings = settings
     app.state.metrics = Metrics()
-    app.state.metrics.show_decisions(app.state.plane.decider.counts)
+    app.state.metrics.show_decisions(app.state.plane.decider.counts, lambda: app.state.plane.is_watching)
     app.state.ingest = IngestPlane(client, settings, app.state.metrics, project, appends)
     modules = [module for plane, its in _PLANES.items() if plane in settings.planes for module in its]
     app.described = (ProblemDocument, *(each for module in [*modules, health] for each in module.DESCRIBED))
@@ -156,6 +156,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.plane.start()
     yield
     await app.state.plane.close()
+    await app.state.ingest.close()
     ACCESS_LOG.flush()
 
 

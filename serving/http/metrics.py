@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, cast
 
 from fastapi import Request
@@ -75,9 +75,15 @@ class Metrics:
                 case _:
                     self._dead.labels(route, code).inc(count)
 
-    def show_decisions(self, counts: Counts) -> None:
-        """Show what is decided, too."""
+    def show_decisions(self, counts: Counts, is_watching: Callable[[], bool]) -> None:
+        """Show what is decided, too.
+
+        Args:
+            is_watching: whether the store tells this process of changes; while it does not, nothing is kept.
+        """
         self.registry.register(_Decided(counts))
+        watched = self._gauge("cdp_decide_keeps", "1 while the store tells of changes, so that answers may be kept.")
+        watched.set_function(lambda: float(is_watching()))
 
     def observe(self, route: str, status: int, seconds: float) -> None:
         """A request was answered."""

@@ -44,6 +44,11 @@ class Plane:
         """The plane of the app that serves this request."""
         return cast("Plane", request.app.state.plane)
 
+    @property
+    def is_watching(self) -> bool:
+        """Whether the store tells this process of changes."""
+        return self.watch is not None and self.watch.is_sure
+
     def start(self) -> None:
         """Learn of changes from now on, and read the definitions ahead."""
         if self.watch is not None:

@@ -72,6 +72,7 @@ def test_a_store_that_says_nothing(api: Api, world: World, home: Home) -> None:
     while decide(api, world, "bob")[0]["stale"] is not None:
         assert time.monotonic() - begin < 5
     assert metric(api, 'cdp_decisions_degraded_total{why="store_unavailable"}') >= 2
+    assert 1 == metric(api, "cdp_decide_keeps")
 
 
 def test_a_profile_that_is_too_large(api: Api, world: World) -> None:
