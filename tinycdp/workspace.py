@@ -122,16 +122,20 @@ class Workspace:
             return Observed.of(registry.observed(self.settings.project))
 
     def publish_keys(self, registry: "Registry", client: "redis.Redis") -> None:
-        """Tells the online store which keys and secrets of webhooks work, and the project's zone and clock."""
+        """Tells the online store what the registry says: keys, secrets of webhooks, the clock, definitions to come."""
+        from serving.online import current_version
         from serving.online.pipelines import publish_webhook_secrets
         from serving.online.project import publish_calendar
-        from serving.online.store import publish_keys
+        from serving.online.store import announce_catalog, publish_keys
 
         keys, project = registry.keys(self.settings.project), registry.project(self.settings.project)
         publish_calendar(client, project.key, project.timezone, project.clock_offset_ms)
         publish_keys(client, self.settings.project, {key.digest: key.kind for key in keys if key.is_active})
         secrets = registry.webhook_secrets(project.key)
         publish_webhook_secrets(client, project.key, {secret.pipeline: secret.terms for secret in secrets})
+        newest = registry.current_catalog(project.key)
+        if newest is not None and current_version(client, project.key) != newest[0]:
+            announce_catalog(client, project.key, *newest)
 
     @contextmanager
     def analytics(self) -> "Iterator[Connection]":

@@ -161,7 +161,7 @@ class Decider:
     def changed(self, keys: Sequence[str] | None) -> None:
         """Keys of the store were written (`Watch`)."""
         self.profiles.forget(keys)
-        self._project.forget()
+        self._project.changed(keys)
         if keys is None or any(":catalog:" in key for key in keys):
             # Large catalogs take a while to be checked: nobody who asks shall wait for that.
             self._preloading = asyncio.get_running_loop().create_task(self._preload())

@@ -27,7 +27,7 @@ from serving.online.log import LateEvent, LogEntry, read_late, read_log
 from serving.online.metrics import WorkerMetrics, read_worker_metrics, worker_metrics
 from serving.online.project import KnownProject, ProjectFacts
 from serving.online.publication import Publication
-from serving.online.reading import OnlineReader, current_catalog, look_up, resolve, snapshot
+from serving.online.reading import OnlineReader, current_catalog, current_version, look_up, resolve, snapshot
 from serving.online.snapshot import Reading, Snapshot, SourceReading
 from serving.online.store import delete_project, publish_catalog, publish_keys, reserve_seq
 from serving.online.watch import Watch
@@ -63,6 +63,7 @@ __all__ = [
     "connect",
     "connect_async",
     "current_catalog",
+    "current_version",
     "delete_project",
     "drop_late",
     "embedded_url",

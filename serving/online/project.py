@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -57,6 +57,8 @@ class KnownProject:
     def __init__(self, client: redis.asyncio.Redis, project: str) -> None:
         self.project = project
         self._client = client
+        keys = Keys(project)
+        self._of_facts = frozenset((keys.api_keys, keys.calendar, keys.identity, keys.catalog_current))
         self._facts: ProjectFacts | None = None
         self._good_until_s = 0.0
 
@@ -68,6 +70,11 @@ class KnownProject:
     def forget(self) -> None:
         """Read them anew the next time: something of them may have changed."""
         self._good_until_s = 0.0
+
+    def changed(self, keys: Sequence[str] | None) -> None:
+        """Keys of the store were written, any of them if it is None: where facts are among them, forget those."""
+        if keys is None or not self._of_facts.isdisjoint(keys):
+            self.forget()
 
     async def facts(self) -> ProjectFacts:
         """As they were at most a second ago, or when the store last answered.

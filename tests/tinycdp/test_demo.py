@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import stat
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from dsl.clock import format_instant, parse_instant
 from examples.shop.journey import in_sample
+from tests.docs.blocks import ROOT
 from tests.tinycdp.conftest import Shell
 from warehouse.database import connect
 
@@ -134,6 +136,21 @@ def test_the_commands_agree_with_the_api(demo: tuple[Shell, dict[str, Any]]) -> 
     listed = {segment["segment"]: segment["members"] for segment in shell.json("segments")["segments"]}
     assert document["segments"] == listed
     assert shell.json("health")["ok"] is True
+    assert shell.json("down") == {"stopped": True}
+
+
+def test_a_flag_is_switched_off_at_once(demo: tuple[Shell, dict[str, Any]], tmp_path: Path) -> None:
+    """`enabled: false` counts from `apply` on, without a refresh: what the definitions need is published."""
+    shell, document = demo
+    flag, who = document["decisions"][0]["flag"], document["decisions"][0]["userId"]
+    off = Path(shutil.copytree(ROOT / "examples/shop", tmp_path / "off"))
+    flags = off / "flags.yaml"
+    flags.write_text(flags.read_text().replace(f"  - key: {flag}\n", f"  - key: {flag}\n    enabled: false\n"))
+    shell.json("decide", flag, "--profile", who)  # which starts the store, where it does not run
+    assert True is shell.json("apply", str(off))["deployed"]
+    assert "DISABLED" == shell.json("decide", flag, "--profile", who)["reason"]
+    assert True is shell.json("apply", "examples/shop")["deployed"]
+    assert document["decisions"][0]["variant"] == shell.json("decide", flag, "--profile", who)["variant"]
     assert shell.json("down") == {"stopped": True}
 
 
