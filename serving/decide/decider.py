@@ -1,6 +1,7 @@
 """Decisions as the API answers them: what is known of a profile in, answers of flags out, always within a deadline."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -178,7 +179,8 @@ class Decider:
         """What is kept of somebody and is still so: what has changed more than a second ago is not in it."""
         if self.watch is None or not self.watch.is_sure:
             return None
-        return self.profiles.get(who)
+        found = self.profiles.get(who)
+        return found if found is not None and time.monotonic() - found.read_s < self.limits.keep_s else None
 
     async def ask(self, asked: Asked) -> Answered:
         """The decisions that were asked for, all from one state.

@@ -1,5 +1,6 @@
 """What this process keeps of profiles between decisions: never beyond the first change that it is told of."""
 
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ class Kept:
         unpacked: its tiles and fresh events.
         coming: the catalog that is being prepared, where a flag that was asked for is only there.
         answers: by what was asked.
+        read_s: when it was read, of the monotonic clock.
     """
 
     who: str
@@ -37,6 +39,7 @@ class Kept:
     unpacked: Unpacked
     coming: Fold | None = None
     answers: dict[object, KeptAnswer] = field(default_factory=dict)
+    read_s: float = field(default_factory=time.monotonic)
 
     @property
     def knows_all(self) -> bool:
