@@ -135,6 +135,8 @@ class KeptProfiles:
 
     def appended(self, items: Sequence[Item], answers: Sequence[Answer]) -> None:
         """This process itself has appended these: nothing that is older is answered from here on."""
+        if not self._by_who and not self._flights:
+            return
         keys, told = self._keys, list[str]()
         for item, answer in zip(items, answers, strict=True):
             if item.type == "settings":

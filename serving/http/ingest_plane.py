@@ -64,6 +64,10 @@ class IngestPlane:
         """The plane of the app that serves this request."""
         return cast("IngestPlane", request.app.state.ingest)
 
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._client.aclose()
+
     async def facts(self) -> ProjectFacts:
         """The project, as it was at most a second ago.
 

@@ -1,11 +1,12 @@
 -- Writes profiles as a replay gives them: either a publication, or a record that changes profiles, with its change.
 --
--- KEYS: counter of seq, log, last appended_at, identity settings, identifiers kept apart.
+-- KEYS: counter of seq, log, last appended_at, identity settings, identifiers kept apart, profiles that were erased.
 -- ARGV: prefixes of the keys of identifiers and profiles; the seq that the replay goes up to; what to write
 --       (MessagePack: see _packed in identities.py).
 -- Returns {'moved'} when nothing was written because the log has gone on, else {seq, profiles not written...}.
 
-local SEQ, LOG, APPENDED_AT, SETTINGS, APART = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local SEQ, LOG, APPENDED_AT, SETTINGS, APART, ERASED = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local ERASED_KEEP_S = 7 * 86400 -- no publication takes that long
 local IDENT, PROFILE = ARGV[1], ARGV[2]
 local seq = tonumber(ARGV[3])
 local written = cmsgpack.unpack(ARGV[4])
@@ -18,12 +19,18 @@ local function is_newer(profile_id)
   return tonumber(call('HGET', PROFILE .. profile_id, 'seq') or '0') > seq
 end
 
+-- Whether a record that the replay has not seen erased the profile: nothing else is left to tell.
+local function is_erased(profile_id)
+  return tonumber(call('HGET', ERASED, profile_id) or '0') > seq
+end
+
 local function leave(identifier, profile_id)
   if profile_id then call('HDEL', PROFILE .. profile_id, identifier) end
 end
 
 local function write(profile)
   local id, first, since, members = unpack(profile)
+  if is_erased(id) then return false end
   local profiles = {}
   for place = 1, #members, 2 do
     local held = call('GET', IDENT .. members[place]) or nil
@@ -52,12 +59,18 @@ local held_back = {}
 for _, profile in ipairs(written.profiles) do
   if not write(profile) then held_back[#held_back + 1] = profile[1] end
 end
-for _, retired in ipairs(written.retired) do call('HSET', PROFILE .. retired[1], 'first', retired[2]) end
+for _, retired in ipairs(written.retired) do
+  if not is_erased(retired[1]) then call('HSET', PROFILE .. retired[1], 'first', retired[2]) end
+end
 for _, identifier in ipairs(written.unknown) do
   leave(identifier, call('GET', IDENT .. identifier) or nil)
   call('DEL', IDENT .. identifier)
 end
-for _, profile_id in ipairs(written.forgotten) do call('DEL', PROFILE .. profile_id) end
+for _, profile_id in ipairs(written.forgotten) do
+  call('DEL', PROFILE .. profile_id)
+  call('HSET', ERASED, profile_id, whole(seq))
+  call('EXPIRE', ERASED, ERASED_KEEP_S)
+end
 for identifier, others in pairs(written.apart) do
   if others == '' then
     call('HDEL', APART, identifier)

@@ -3,8 +3,8 @@
 The append script applies each link as it comes. Three things it cannot do alone, because they need the past:
 
 - Links that landed in bulk have a smaller `seq` than links that were applied since: `publish_identities` writes what a
-  replay of everything gives. A profile that was changed by a record which the replay has not seen is left alone and
-  named: `catch_up`, then publish those again.
+  replay of everything gives. A profile that was changed or erased by a record which the replay has not seen is left
+  alone and named: `catch_up`, then publish those again.
 - An un-merge or an erasure judges links again. The replay is brought up to date from the log, the change is computed,
   and one guarded script appends the record and writes the change, unless the log has gone on meanwhile: then again.
 
@@ -263,7 +263,7 @@ def _write(client: redis.Redis, project: str, seq: int, written: _Written) -> li
     keys = Keys(project)
     with store_errors():
         answer: list[str] = client.register_script(_SCRIPT)(
-            keys=[keys.seq, keys.log, keys.appended_at, keys.identity, keys.apart],
+            keys=[keys.seq, keys.log, keys.appended_at, keys.identity, keys.apart, keys.erased],
             args=[keys.ident(""), keys.profile(""), seq, _packed(written)],
         )
     return None if answer[0] == "moved" else answer[1:]

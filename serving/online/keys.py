@@ -59,6 +59,11 @@ class Keys:
         """Hash: identifier -> JSON list of the identifiers that an un-merge keeps apart from it."""
         return self._key("apart")
 
+    @property
+    def erased(self) -> str:
+        """Hash: id of a profile that was erased in the last days -> the `seq` of its erasure."""
+        return self._key("erased")
+
     def event(self, event_id: str) -> str:
         """What is known of an event id: `<seq>:<digest of the body>`, or `late:<digest>` while it waits."""
         return self._key(f"id:{event_id}")

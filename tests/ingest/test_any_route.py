@@ -162,7 +162,8 @@ class Way:
                 answer = await http.post(path, json=body)
                 assert answer.is_success, answer.text
                 assert not answer.json().get("rejected"), answer.text
-        await app.state.plane.reader.close()
+        await app.state.plane.close()
+        await app.state.ingest.close()
 
     def _load(self, events: Sequence[Told]) -> None:
         folder = self.plant.shop.home.path
