@@ -82,3 +82,12 @@ def running_api(log: Path, **settings: str) -> Iterator[Api]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
+
+
+def wait_until_it_keeps(api: Api) -> None:
+    """Until the store tells the API of changes: what it has read before that is read again."""
+    for _ in range(300):
+        if "cdp_decide_keeps 1.0" in api.http.get("/metrics").text:
+            return
+        time.sleep(0.05)
+    raise AssertionError(api.log.read_text())

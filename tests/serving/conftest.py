@@ -28,7 +28,8 @@ def world(valkey_url: str) -> World:
 def api(world: World, valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """The API of that project."""
     log = tmp_path_factory.mktemp("api") / "log"
-    with running_api(log, REDIS_URL=valkey_url, PROJECT=world.project) as running:
+    # On a busy machine the store may take its time.
+    with running_api(log, REDIS_URL=valkey_url, PROJECT=world.project, DECIDE_DEADLINE_MS="5000") as running:
         yield running
 
 

@@ -26,7 +26,10 @@ def two(world: World, valkey_url: str, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("two")
     with ExitStack() as stack:
         apis = [
-            stack.enter_context(running_api(folder / name, REDIS_URL=valkey_url, PROJECT=world.project))
+            stack.enter_context(
+                # On a busy machine the store may take its time.
+                running_api(folder / name, REDIS_URL=valkey_url, PROJECT=world.project, DECIDE_DEADLINE_MS="5000")
+            )
             for name in ("one", "other")
         ]
         yield apis[0], apis[1]
@@ -162,7 +165,7 @@ def test_new_definitions_without_a_restart(valkey_url: str, tmp_path: Path) -> N
     client: redis.Redis = connect(valkey_url)
     world = publish(client, f"versions-{uuid4().hex[:12]}")
     fresh = replace(CATALOG, flags=(*CATALOG.flags, Flag("fresh", (Rule("true", "on"),))))
-    with running_api(tmp_path / "log", REDIS_URL=valkey_url, PROJECT=world.project) as api:
+    with running_api(tmp_path / "log", REDIS_URL=valkey_url, PROJECT=world.project, DECIDE_DEADLINE_MS="5000") as api:
         question = {"userId": "ann", "flag": "fresh"}
         assert api.http.get("/v1/decide", params=question, headers=key(world)).status_code == 404
         announce_catalog(client, world.project, 2, fresh.to_document())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from serving.online import connect, embedded
-from tests.serving.api import Api, running_api
+from tests.serving.api import Api, running_api, wait_until_it_keeps
 from tests.serving.world import World, publish
 from warehouse.settings import Home
 
@@ -60,6 +60,7 @@ def metric(api: Api, name: str) -> float:
 
 def test_a_store_that_says_nothing(api: Api, world: World, home: Home) -> None:
     """While the store hangs a decision is what was known, else the default, within the deadline; then it recovers."""
+    wait_until_it_keeps(api)
     assert "vip" == decide(api, world, "ann")[0]["variant"]
     with frozen(home):
         time.sleep(1.1)

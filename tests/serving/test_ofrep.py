@@ -14,7 +14,7 @@ from serving.http.problems import STATUSES
 from serving.http.question import LARGEST_BODY_BYTES
 from serving.online import connect, embedded
 from tests.ingest.conftest import Shop, shop
-from tests.serving.api import running_api
+from tests.serving.api import running_api, wait_until_it_keeps
 from tests.serving.flags_of_types import CATALOG, buy, publish_flags
 from tests.serving.world import World, publish
 from warehouse.settings import Home
@@ -265,6 +265,7 @@ def test_a_store_that_is_away(home: Home, tmp_path: Path, project: str) -> None:
             assert 503 == answer.status_code
             check_failure(answer, flag, "GENERAL")
         headers = {"x-api-key": started(home, project).keys["read"]}
+        wait_until_it_keeps(api)
         before = api.http.post(FLAGS, json=body, headers=headers).json()["flags"]
         embedded.stop(home.valkey)
         after = api.http.post(FLAGS, json=body, headers=headers).json()["flags"]
