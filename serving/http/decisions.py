@@ -114,6 +114,7 @@ async def _answer(request: Request, question: DecideRequest, asked_as: bytes) ->
         await own_events(request, question, asked_as),
         question.exposures and not question.explain,
     )
+    began_s = time.monotonic()
     try:
         answered = await decider.ask(asked)
     except UnknownFlagsError as error:
@@ -126,16 +127,19 @@ async def _answer(request: Request, question: DecideRequest, asked_as: bytes) ->
     is_one = question.flags is None and asked.flags is not None
     body = msgspec.json.encode(found[0] if is_one else DecisionsAnswer(found))
     if not asked.events:
-        _keep(answered, asked_as, body, expiries, decider.limits.keep_s)
+        _keep(answered, asked_as, body, expiries, decider.limits.keep_s, began_s)
     return Response(body, media_type="application/json", headers=_HEADERS)
 
 
-def _keep(answered: Answered, asked_as: bytes, body: bytes, expiries: Sequence[int | None], keep_s: float) -> None:
+def _keep(
+    answered: Answered, asked_as: bytes, body: bytes, expiries: Sequence[int | None], keep_s: float, began_s: float
+) -> None:
     if answered.kept is None or answered.is_makeshift or keep_s <= 0:
         return
     good_ms = min((expiry for expiry in expiries if expiry is not None), default=None)
     good_s = keep_s if good_ms is None else min(keep_s, (good_ms - answered.now_ms) / 1_000)
-    answered.kept.remember(asked_as, KeptAnswer(body, time.monotonic() + good_s))
+    # Counted from before the clock was read: an exposure may have taken its time since.
+    answered.kept.remember(asked_as, KeptAnswer(body, began_s + good_s))
 
 
 def decision_answer(answered: Answered, decision: Decision, expiry_ms: int | None) -> DecisionAnswer:

@@ -7,9 +7,9 @@ from dsl.catalog import Catalog, Flag, Prerequisite, Rule, Segment, Target, Trai
 FLAGS = ("gate", "offer", "after")
 """Flags that every version has."""
 _SIZES = (
-    Variant("small", True, "small", 1_000_000),
-    Variant("large", True, "large", 2_000_000),
-    Variant("off", False, "none"),
+    Variant("small", True, None, 1_000_000),
+    Variant("large", True, None, 2_000_000),
+    Variant("off", False),
 )
 _GATE = Flag("gate", (Rule("context.amount >= 2.5", "on"),))
 _OFFER = Flag("offer", variants=_SIZES, holdout='bucket("held") < 0.2', targets=(Target("large", ("user:bob",)),))
@@ -36,7 +36,7 @@ CATALOGS = (
                 rules=(
                     Rule('segment("gold") && days >= 1', "large"),
                     Rule("context.amount > buys", "small", 400_000),
-                    Rule('label == "a" || last_seen_minutes_ago < 90', None, 700_000),
+                    Rule('label == "a" || last_seen_minutes_ago < 90'),
                 ),
             ),
             replace(_AFTER, rules=(Rule("ever > 2", "on"), Rule(None, "on", 500_000))),
@@ -78,4 +78,8 @@ CATALOGS = (
 def catalog(number: int, life: str) -> Catalog:
     """One of them, whose flags are of a life of their own, so that what was shown in another is none of theirs."""
     chosen = CATALOGS[number]
-    return replace(chosen, flags=tuple(replace(flag, description=f"{number} of {life}") for flag in chosen.flags))
+    return replace(chosen, flags=tuple(_of(flag, f"{number} of {life}") for flag in chosen.flags))
+
+
+def _of(flag: Flag, whose: str) -> Flag:
+    return replace(flag, variants=tuple(replace(each, payload=whose) for each in flag.variants))

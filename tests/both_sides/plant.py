@@ -34,11 +34,12 @@ from warehouse.values import build_values
 
 @dataclass(slots=True)
 class Plant:
-    """A project of one home and one store; its clock stands where it is put.
+    """A project of one home and one store.
 
     Attributes:
+        now_ms: the instant at which its clock stands, for whoever asks here; for processes of their own, and for the
+            worker, it runs on from where it was put (`running_ms`).
         checked: the definitions of the next refresh; `fold` those of the last publication.
-        offset_ms: what processes of their own take from wall time to have the project's: their clock runs on.
     """
 
     client: redis.Redis
@@ -47,7 +48,6 @@ class Plant:
     checked: CheckedCatalog = field(default_factory=lambda: check_catalog(Catalog()))
     fold: Fold = field(default_factory=lambda: Fold(check_catalog(Catalog())))
     version: int = 0
-    offset_ms: int = 0
 
     @property
     def project(self) -> str:
@@ -57,13 +57,18 @@ class Plant:
     @property
     def running_ms(self) -> int:
         """The project's time by the clock that runs."""
-        return time.time_ns() // 1_000_000 - self.offset_ms
+        return self.shop.project.clock.now_ms()
 
     def put_clock(self, now_ms: int) -> None:
-        """It is so late now, for everybody; no clock ever goes back."""
-        self.now_ms = max(self.now_ms, now_ms)
-        self.offset_ms = min(self.offset_ms, time.time_ns() // 1_000_000 - self.now_ms)
-        publish_calendar(self.client, self.project, self.shop.project.timezone, self.offset_ms)
+        """It is so late now, for everybody."""
+        self.now_ms, offset_ms = now_ms, time.time_ns() // 1_000_000 - now_ms
+        self.shop = replace(self.shop, project=replace(self.shop.project, clock_offset_ms=offset_ms))
+        self.tell_clock()
+
+    def tell_clock(self) -> None:
+        """Tell the online store the project's zone and clock."""
+        project = self.shop.project
+        publish_calendar(self.client, project.key, project.timezone, project.clock_offset_ms)
 
     def define(self, catalog: Catalog) -> None:
         """Other definitions, from the next refresh on."""
@@ -124,12 +129,11 @@ class Plant:
 
     def publish(self, bench: Bench, refresh: Refresh) -> Published:
         """What was computed, into the online store and the analysts' file."""
-        snapshot = Snapshot(refresh.cut, refresh.t_ms, self.version, 0, self.shop.project.timezone)
         found = publish(
             bench.connection,
             self.client,
             self.project,
-            snapshot,
+            self.snapshot(refresh),
             self.checked,
             refresh,
             before=self.fold.checked,
@@ -138,6 +142,11 @@ class Plant:
         self.fold = Fold(self.checked)
         publish_analytics(bench.connection, self.shop.home.analytics)
         return found
+
+    def snapshot(self, refresh: Refresh) -> Snapshot:
+        """What the publication of a refresh is of."""
+        project = self.shop.project
+        return Snapshot(refresh.cut, refresh.t_ms, self.version, project.clock_offset_ms, project.timezone)
 
     def refresh(self) -> Refresh:
         """Land, compute, publish."""
@@ -161,5 +170,7 @@ class Plant:
 def open_plant(
     client: redis.Redis, folder: Path, project: str, now_ms: int, timezone: str = "America/New_York"
 ) -> Plant:
-    """An empty one."""
-    return Plant(client, open_shop(folder, timezone, project), now_ms)
+    """An empty one, in which it is `now_ms`."""
+    shop = open_shop(folder, timezone, project)
+    its_own = replace(shop.project, clock_offset_ms=time.time_ns() // 1_000_000 - now_ms)
+    return Plant(client, replace(shop, project=its_own), now_ms)

@@ -73,3 +73,28 @@ def test_what_was_erased_meanwhile_is_not_kept_apart_again(plant: Plant) -> None
     with plant.bench() as bench:
         plant.publish(bench, plant.compute(bench))
     assert {"user:bob", "anon:b"} == set(plant.client.hkeys(apart))
+
+
+def test_whoever_was_erased_meanwhile_stays_unknown(plant: Plant) -> None:
+    """A publication of before an erasure writes neither the profile nor ids that lead to it; who comes back is new."""
+    send(plant, "e-1", "device:tv")
+    send(plant, "e-2", "user:ann", "device:tv")
+    send(plant, "e-3", "user:bob", "anon:b")
+    send(plant, "e-4", "anon:old")
+    send(plant, "e-5", "user:bob", "anon:old")
+    known, old = Identities(), profile_id("anon:old")
+    catch_up(plant.client, plant.project, known)
+    plant.land()
+    with plant.bench() as bench:
+        refresh = plant.compute(bench)
+        for each in ("user:ann", "user:bob"):
+            erase_identity(plant.client, plant.project, known, plant.ask(each).profile_id, plant.now_ms)
+        send(plant, "e-6", "user:bob")
+        plant.publish(bench, refresh)
+    for _ in range(2):
+        assert [(), ("user:bob",), (), ()] == [
+            plant.ask(each).identifiers for each in ("user:ann", "user:bob", "anon:b", old)
+        ]
+        keys = Keys(plant.project)
+        assert 0 == plant.client.exists(*map(keys.ident, ("user:ann", "device:tv", "anon:b")), keys.profile(old))
+        plant.refresh()

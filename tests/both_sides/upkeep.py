@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 import pytest
 from hypothesis import strategies as st
@@ -10,15 +11,21 @@ from hypothesis.stateful import precondition, rule
 
 from dsl.bases import together
 from pipelines.rebuild import forget_online
-from serving.online import Fold, OlderPublicationError, Publication, Snapshot, delete_project
+from serving.online import Fold, OlderPublicationError, Publication, delete_project
+from serving.online.keys import Keys
 from serving.online.log import read_late
 from tests.both_sides.deaths import Killed, killed_at, places
 from tests.both_sides.senders import Senders
-from tests.both_sides.told import USERS, VISITORS, ZONE
+from tests.both_sides.told import DEDUP_WINDOW_MS, MINUTE_MS, USERS, VISITORS
+from tests.warehouse.bench import Bench
+from warehouse.compaction import GRACE_MS
 from warehouse.online_bases import packed_sources
+from warehouse.refresh import Refresh
 
-MOST_LOSSES = 2
+MOST_LOSSES: Final = 2
 """Of one life: each takes as long as a refresh."""
+WORKER: Final = places("lake", "landing", "late", "chunk")
+PUBLICATION: Final = places("publication")
 
 
 class Upkeep(Senders):
@@ -26,25 +33,38 @@ class Upkeep(Senders):
 
     # -- the worker --------------------------------------------------------------------------------------------------
 
-    @rule()
-    def tick(self) -> None:
-        """The worker lands, announces, empties the late lane and folds."""
-        self.step("tick")
-        self._tick(None)
+    def a_busy_day(self) -> None:
+        """Everybody is known by now, and has done something, some of it long ago."""
+        self.step("a_busy_day")
+        now_ms = self.plant.now_ms
+        for user, visitor in zip(USERS, VISITORS, strict=True):
+            for ago_ms in (0, 45 * MINUTE_MS, 2 * DEDUP_WINDOW_MS):
+                self.say(user, "buy", now_ms - ago_ms, visitor, amount=1_500_000, label="b")
+            self.say(user, "identify", now_ms - MINUTE_MS, plan="gold")
+        self.tick(None)
 
-    @rule(place=st.sampled_from(places("lake", "landing", "late", "chunk")))
-    def tick_killed(self, place: str) -> None:
-        """The worker ends between any two of its steps."""
-        self.step("tick_killed")
-        self._tick(place)
+    @precondition(lambda self: self.told.old(self.plant.now_ms))
+    @rule(data=st.data(), is_other=st.booleans(), waits=st.booleans())
+    def send_again_when_forgotten(self, data: st.DataObject, is_other: bool, waits: bool) -> None:
+        """A week later the store no longer knows the id: the event waits, so that somebody looks for it in the lake."""
+        self.step("send_again_when_forgotten")
+        said = self.told.accepted[data.draw(st.sampled_from(self.told.old(self.plant.now_ms)))]
+        event = replace(said.event, properties={"amount": 77_000_000}) if is_other else said.event
+        self.client.delete(Keys(self.plant.project).event(event.event_id))
+        (answer,) = self.plant.append([event], said.named[1:], said.previous)
+        assert ("late", None) == (answer.code, answer.seq)
+        self.told.again[event.event_id] = is_other
+        self.concerned = event.source_id
+        if not waits:
+            self.tick(None)
 
-    def _tick(self, place: str | None) -> None:
-        told = self.told
+    @rule(place=st.one_of(st.none(), st.sampled_from(WORKER)))
+    def tick(self, place: str | None) -> None:
+        """The worker lands, announces, empties the late lane and folds; it may end between any two steps."""
         with killed_at(place) as death:
             self.plant.worker().tick()
-        if death.came:
-            self.step(f"killed at {place}")
-        lane = {late.event_id for late in read_late(self.client, self.plant.project)}
+        self.step(f"tick killed at {place}" if death.came else "tick")
+        told, lane = self.told, {late.event_id for late in read_late(self.client, self.plant.project)}
         assert death.came or not lane
         for event_id in [each for each in told.waiting if each not in lane]:
             self.step("late, appended")
@@ -59,49 +79,38 @@ class Upkeep(Senders):
 
     # -- refreshes ---------------------------------------------------------------------------------------------------
 
-    @rule()
-    def refresh(self) -> None:
-        """Everything, to the end; the tables are what the events say."""
-        self.step("refresh")
-        self.check_tables(self.plant.refresh())
-
-    @rule()
-    def refresh_killed_before_publication(self) -> None:
-        """The tables are computed, nothing is published."""
-        self.step("refresh_killed_before_publication")
-        self.plant.land()
-        with self.plant.bench() as bench:
-            self.plant.compute(bench)
-
-    @rule(place=st.sampled_from(places("publication")))
-    def publication_killed(self, place: str) -> None:
-        """A publication ends between any two of its steps."""
-        self.step(f"killed at {place}")
+    @rule(place=st.one_of(st.none(), st.sampled_from(("before", *PUBLICATION, "half way"))), written=st.integers(0, 3))
+    def refresh(self, place: str | None, written: int) -> None:
+        """Everything is computed, and published: whole, not at all, half, or nearly."""
+        self.step("refresh" if place is None else f"refresh killed at {place}")
+        if place is None:
+            self.check_tables(self.plant.refresh())
+            return
         self.plant.land()
         with self.plant.bench() as bench:
             refresh = self.plant.compute(bench)
-            with killed_at(place):
-                self.plant.publish(bench, refresh)
+            if place == "half way":
+                self._publish_some(bench, refresh, written)
+            elif place in PUBLICATION:
+                with killed_at(place):
+                    self.plant.publish(bench, refresh)
         if place == "publication.after_end":
             self.plant.fold = Fold(self.plant.checked)
 
-    @rule(written=st.integers(0, 3))
-    def publication_killed_half_way(self, written: int) -> None:
+    def _publish_some(self, bench: Bench, refresh: Refresh, written: int) -> None:
         """Some sources are written, the catalog and the snapshot are not."""
-        self.step("publication_killed_half_way")
         whole = Publication.bases
 
         def part(self: Publication, sources: Iterator[tuple[str, bytes]], progress: Any = None) -> int:
             whole(self, [source for source, _ in zip(sources, range(written), strict=False)], progress)
             raise Killed
 
-        self.plant.land()
-        with self.plant.bench() as bench, pytest.MonkeyPatch.context() as patch, suppress(Killed):
-            refresh = self.plant.compute(bench)
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Publication, "bases", part)
-            self.plant.publish(bench, refresh)
+            with suppress(Killed):
+                self.plant.publish(bench, refresh)
 
-    @rule(data=st.data(), count=st.integers(1, 3))
+    @rule(data=st.data(), count=st.integers(1, 4))
     def much_happens_before_publication(self, data: st.DataObject, count: int) -> None:
         """While a refresh computes, people are linked, parted and erased: it publishes what was, they stay what is."""
         self.step("much_happens_before_publication")
@@ -112,7 +121,7 @@ class Upkeep(Senders):
                 one, other = data.draw(st.sampled_from(USERS)), data.draw(st.sampled_from(VISITORS))
                 match data.draw(st.sampled_from(("send", "alias", "separate", "erase"))):
                     case "send":
-                        self._send(self._said(data, one, "buy", self.plant.now_ms))
+                        self.send_now(data, one)
                     case "alias":
                         self.alias(one, other)
                     case "separate":
@@ -121,6 +130,7 @@ class Upkeep(Senders):
                         self.erase(one)
             self.plant.publish(bench, refresh)
 
+    @precondition(lambda self: self.told.accepted and not self.held)
     @rule()
     def publisher_falls_asleep(self) -> None:
         """A publisher has computed everything, and writes it much later."""
@@ -131,7 +141,7 @@ class Upkeep(Senders):
             kept = together(self.plant.checked, self.plant.fold.checked)
             found = packed_sources(bench.connection, kept, refresh, 0, frozenset())
             packed = [(source.source_id, source.packed) for source in found]
-        snapshot = Snapshot(refresh.cut, refresh.t_ms, self.plant.version, 0, ZONE.name)
+        snapshot = self.plant.snapshot(refresh)
         self.held = snapshot, packed
         Publication(self.client, self.plant.project, snapshot).begin()
 
@@ -139,27 +149,39 @@ class Upkeep(Senders):
     @rule()
     def publisher_wakes_up(self) -> None:
         """It is refused when a newer one has begun."""
-        self.step("publisher_wakes_up")
         assert self.held is not None
         snapshot, packed = self.held
         try:
             Publication(self.client, self.plant.project, snapshot).bases(packed)
+            self.step("publisher_wakes_up")
         except OlderPublicationError:
-            self.held = None
+            self.step("publisher_wakes_up too late")
+        self.held = None
 
     # -- the lake and the store --------------------------------------------------------------------------------------
 
-    @rule(place=st.sampled_from((None, *places("compaction"))))
-    def compact(self, place: str | None) -> None:
-        """The files of each day become one, those that nobody reads any more go; it may end between any two steps."""
-        self.step("compact")
+    @rule(place=st.one_of(st.none(), st.sampled_from(places("compaction"))), grows=st.booleans())
+    def compact(self, place: str | None, grows: bool) -> None:
+        """The files of each day become one; it may end between any two steps, and an hour later they are swept."""
+        if grows:
+            for label in ("a", "b"):
+                self.say("user:cem", "buy", self.plant.now_ms, label=label)
+                self.plant.land()
+            self.plant.refresh()
         with killed_at(place) as death:
-            done = self.plant.compact()
-            self.steps["files merged"] += done.merged
-            self.steps["files swept"] += done.swept
-        if death.came:
-            self.step(f"killed at {place}")
+            self._compact()
+        self.step(f"compact killed at {place}" if death.came else "compact")
         self.check_lake()
+        if grows:
+            self.say_when(self.plant.now_ms + GRACE_MS + 1)
+            self.check_tables(self.plant.refresh())
+            self._compact()
+            self.check_lake()
+
+    def _compact(self) -> None:
+        done = self.plant.compact()
+        self.steps["files merged"] += done.merged
+        self.steps["files swept"] += done.swept
 
     @precondition(lambda self: self.losses < MOST_LOSSES)
     @rule()

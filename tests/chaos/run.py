@@ -12,11 +12,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tests.both_sides.own_writes import Readers
 from tests.chaos.plan import API, FEWEST_HITS, UPKEEP, WORKER, Round, extra, rounds
 from tests.chaos.rounds import Chaos
 from tests.chaos.town import open_town
 
 ROUNDS = 50
+OWN_WRITES = 10_000
+"""Of a whole run: each is read as soon as it is acknowledged."""
 _MOST_EXTRA = 15
 """Rounds that may follow for places that were not hit often enough."""
 
@@ -39,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             took = f"{time.monotonic() - began_s:5.1f} s"
             console.print(f"round {this.number:2}  {took}  {len(chaos.proof.seqs):7,} events  {this}; hit: {hit}")
         _end(chaos, console)
+        if asked.only is None and asked.rounds >= ROUNDS:
+            _read_own_writes(chaos, console)
         console.print(f"seed {asked.seed}, {sum(os.times()[:4]):.0f} s of processor time")
         if asked.only is None and asked.rounds >= ROUNDS and chaos.missing:
             console.print(f"not hit {FEWEST_HITS} times: {', '.join(chaos.missing)}")
@@ -72,6 +77,17 @@ def _end(chaos: Chaos, console: Console) -> None:
     for name, count in sorted(town.deaths.items()):
         deaths.add_row(name, str(count))
     console.print(places, deaths)
+
+
+def _read_own_writes(chaos: Chaos, console: Console) -> None:
+    """Whoever has sent something reads it in the very next answer, while the worker lands and a refresh publishes."""
+    town, address = chaos.town, f"127.0.0.1:{chaos.town.port}"
+    town.start("worker")
+    town.until_up()
+    town.start("refresh")
+    found = Readers(address, address, town.keys).run(8, OWN_WRITES)
+    console.print(f"own writes: {found}")
+    assert (OWN_WRITES, 0) == (found.reads, found.old)
 
 
 @contextmanager
