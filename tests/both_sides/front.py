@@ -1,6 +1,7 @@
 """The API as applications use it: events in, decisions out, over real HTTP."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from tests.both_sides.told import Said
 from tests.serving.api import Api
 from warehouse.attributes import json_text
 
+_KEPT = re.compile(r"^cdp_decisions_kept_total (\S+)$", re.MULTILINE)
 _NAMES = {"user": "userId", "anon": "anonymousId", "device": "deviceId"}
 
 
@@ -54,7 +56,7 @@ class Front:
     def kept(self) -> int:
         """How many answers it has given again as they were."""
         text = self.api.http.get("/metrics", headers={"x-api-key": self.keys["admin"]}).text
-        return int(float(text.partition("\ncdp_decisions_kept_total ")[2].partition("\n")[0]))
+        return sum(int(float(each)) for each in _KEPT.findall(text))
 
     def _post(self, path: str, body: bytes, kind: str) -> dict[str, Any]:
         answer = self.api.http.post(path, content=body, headers={"x-api-key": self.keys[kind]})

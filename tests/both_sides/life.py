@@ -48,6 +48,7 @@ class LifeBase(RuleBasedStateMachine):
         steps: how often each kind of step was taken, over all lives.
         written_s: when something was last written around the API, by the monotonic clock.
         through: what the step before wrote went through the API, and had this number; 0 when it did not.
+        held: what a publisher that sleeps has computed; `slept` up to which `seq`.
     """
 
     url: ClassVar[str]
@@ -66,7 +67,7 @@ class LifeBase(RuleBasedStateMachine):
         self.told = Told()
         self.held: tuple[Snapshot, list[tuple[str, bytes]]] | None = None
         self.shown: set[tuple[str, ...]] = set()
-        self.losses = self.turn = self.made = self.through = 0
+        self.losses = self.turn = self.made = self.through = self.slept = 0
         self.written_s = 0.0
         self.concerned = USERS[0]
         self.plant.define(catalog(0, self.life))

@@ -170,7 +170,7 @@ class Senders(LifeBase):
         with self.plant.log() as log:
             around = read_around(log, EVERYBODY)
             assert [identities.profile_of(each) for each in EVERYBODY] == [around.profile_of(e) for e in EVERYBODY]
-            assert identities.seq == log.seq
+            assert (identities.seq, identities.conflicts) == (log.seq, around.conflicts)
 
     # -- pieces ------------------------------------------------------------------------------------------------------
 

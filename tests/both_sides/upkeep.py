@@ -130,7 +130,7 @@ class Upkeep(Senders):
                         self.erase(one)
             self.plant.publish(bench, refresh)
 
-    @precondition(lambda self: self.told.accepted and not self.held)
+    @precondition(lambda self: not self.held and self.told.identities.seq > self.slept)
     @rule()
     def publisher_falls_asleep(self) -> None:
         """A publisher has computed everything, and writes it much later."""
@@ -142,7 +142,7 @@ class Upkeep(Senders):
             found = packed_sources(bench.connection, kept, refresh, 0, frozenset())
             packed = [(source.source_id, source.packed) for source in found]
         snapshot = self.plant.snapshot(refresh)
-        self.held = snapshot, packed
+        self.held, self.slept = (snapshot, packed), self.told.identities.seq
         Publication(self.client, self.plant.project, snapshot).begin()
 
     @precondition(lambda self: self.held)

@@ -18,8 +18,6 @@ from warehouse.settings import Settings
 PAGE = (ROOT / "docs/reference/decide.md").read_text(encoding="utf-8")
 
 
-
-
 def test_fields_of_the_question() -> None:
     """The page lists every field that a question may have."""
     part = PAGE.split("## The question")[1].split("\n## ")[0]
