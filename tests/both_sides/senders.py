@@ -62,17 +62,15 @@ class Senders(LifeBase):
         said = self._sent()[data.draw(st.sampled_from(sorted(self._sent())))]
         event_id = said.event.event_id
         self.concerned = said.event.source_id
-        if said.way == "http":
-            code = self.front.take(said)
-        else:
-            (answer,) = self.plant.append([said.event], said.named[1:], said.previous)
-            code = "accepted" if (answer.code, answer.seq) == ("duplicate", said.event.seq) else answer.code
+        code, seq = self.append(said)
+        assert seq in (None, said.event.seq)
         if self.losses and code == "late" and event_id not in self.told.waiting:
             # A store that was lost remembers no more than the ids of the last days.
             assert is_late(said.event, self.plant.now_ms)
             self.told.again[event_id] = False
         else:
-            assert code == ("late" if event_id in self.told.waiting else "accepted")
+            known = "accepted" if said.way == "http" else "duplicate"
+            assert code == ("late" if event_id in self.told.waiting else known)
         (answer,) = append(
             self.client, self.plant.project, [Item(event_id, "{}", "another body", said.named)], self.plant.now_ms
         )
@@ -201,15 +199,18 @@ class Senders(LifeBase):
     def _send(self, said: Said) -> None:
         told, event = self.told, said.event
         self.concerned = event.source_id
-        if said.way == "http":
-            code, seq, its_id = self.front.take(said), told.identities.seq + 1, None
-        else:
-            (answer,) = self.plant.append([event], said.named[1:], said.previous)
-            code, seq, its_id = answer.code, answer.seq or 0, answer.profile_id
+        code, seq = self.append(said)
         assert code == ("late" if is_late(event, self.plant.now_ms) else "accepted")
         if code == "late":
             told.waiting[event.event_id] = said
             return
-        told.accept(said, seq)
-        self.through = seq if its_id is None else 0
-        assert its_id in (None, told.owner(event))
+        assert seq in (None, told.identities.seq + 1)
+        told.accept(said, told.identities.seq + 1)
+        self.through = told.identities.seq if said.way == "http" else 0
+
+    def append(self, said: Said) -> tuple[str, int | None]:
+        """What a sender is told of an event, and the number that it has, which only the store tells."""
+        if said.way == "http":
+            return self.front.take(said), None
+        (answer,) = self.plant.append([said.event], said.named[1:], said.previous)
+        return answer.code, answer.seq

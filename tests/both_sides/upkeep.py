@@ -49,12 +49,12 @@ class Upkeep(Senders):
         """A week later the store no longer knows the id: the event waits, so that somebody looks for it in the lake."""
         self.step("send_again_when_forgotten")
         said = self.told.accepted[data.draw(st.sampled_from(self.told.old(self.plant.now_ms)))]
-        event = replace(said.event, properties={"amount": 77_000_000}) if is_other else said.event
-        self.client.delete(Keys(self.plant.project).event(event.event_id))
-        (answer,) = self.plant.append([event], said.named[1:], said.previous)
-        assert ("late", None) == (answer.code, answer.seq)
-        self.told.again[event.event_id] = is_other
-        self.concerned = event.source_id
+        if is_other:
+            said = replace(said, event=replace(said.event, properties={"amount": 77_000_000}))
+        self.concerned, event_id = said.event.source_id, said.event.event_id
+        self.client.delete(Keys(self.plant.project).event(event_id))
+        assert ("late", None) == self.append(said)
+        self.told.again[event_id] = is_other
         if not waits:
             self.tick(None)
 
