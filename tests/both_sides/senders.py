@@ -62,7 +62,7 @@ class Senders(LifeBase):
         said = self._sent()[data.draw(st.sampled_from(sorted(self._sent())))]
         event_id = said.event.event_id
         self.concerned = said.event.source_id
-        code, seq = self.append(said)
+        code, seq, _ = self.append(said)
         assert seq in (None, said.event.seq)
         if self.losses and code == "late" and event_id not in self.told.waiting:
             # A store that was lost remembers no more than the ids of the last days.
@@ -199,18 +199,19 @@ class Senders(LifeBase):
     def _send(self, said: Said) -> None:
         told, event = self.told, said.event
         self.concerned = event.source_id
-        code, seq = self.append(said)
+        code, seq, its_id = self.append(said)
         assert code == ("late" if is_late(event, self.plant.now_ms) else "accepted")
         if code == "late":
             told.waiting[event.event_id] = said
             return
         assert seq in (None, told.identities.seq + 1)
         told.accept(said, told.identities.seq + 1)
+        assert its_id in (None, told.owner(event))
         self.through = told.identities.seq if said.way == "http" else 0
 
-    def append(self, said: Said) -> tuple[str, int | None]:
-        """What a sender is told of an event, and the number that it has, which only the store tells."""
+    def append(self, said: Said) -> tuple[str, int | None, str | None]:
+        """What a sender is told of an event; its number and its profile are told by the store alone."""
         if said.way == "http":
-            return self.front.take(said), None
+            return self.front.take(said), None, None
         (answer,) = self.plant.append([said.event], said.named[1:], said.previous)
-        return answer.code, answer.seq
+        return answer.code, answer.seq, answer.profile_id
