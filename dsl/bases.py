@@ -19,6 +19,44 @@ LOCAL_DAY: Final = 0
 """The grain of local dates: their tiles are days of the project's zone, not hops of a clock."""
 DAYS_KEPT_BEYOND: Final = 90
 """Days for which 1d tiles are kept beyond the longest window that uses them."""
+CARRIED: Final = -1_000_000 * DAY_MS
+"""The hop of the one tile that carries on what is too old for any window: before every instant that can be written."""
+_STEP_MS: Final = 3_600_000
+"""How often tiles go that are too old, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What becomes of the tiles of a grain.
+
+    Attributes:
+        apart_ms: how long each is kept by itself; None is for ever.
+        spare_ms: of that, what no window needs.
+        carried: tiles that are older become one, which is kept for ever; else they go.
+        whole_days: the whole day in which a window begins is needed: a tile of that day says nothing of its morning.
+    """
+
+    apart_ms: int | None
+    spare_ms: int
+    carried: bool = False
+    whole_days: bool = False
+
+    def first_apart(self, grain_ms: int, t_ms: int, today: int) -> int | None:
+        """The first hop that has to be kept by itself at an instant, with the local day it is; None is all of them."""
+        if self.apart_ms is None:
+            return None
+        if grain_ms == LOCAL_DAY:
+            return today - self.apart_ms // DAY_MS
+        return _floor(t_ms - self.apart_ms, max(grain_ms, _STEP_MS))
+
+    def first_needed(self, grain_ms: int, t_ms: int, today: int) -> int | None:
+        """The first hop without which a window would be another at an instant; None is all of them."""
+        if self.apart_ms is None:
+            return None
+        reach_ms = self.apart_ms - self.spare_ms
+        if grain_ms == LOCAL_DAY:
+            return today - reach_ms // DAY_MS
+        return _floor(t_ms - reach_ms, DAY_MS if self.whole_days else grain_ms)
 
 
 @dataclass(frozen=True)
@@ -30,6 +68,7 @@ class Base:
         aggregate: one of the aggregates that share it; its function and window say nothing here.
         windows: every window that is asked for.
         whole_life: an aggregate looks at the whole life, or at what came before its window.
+        looks_before: an aggregate looks at what came right before its window.
     """
 
     key: str
@@ -37,6 +76,7 @@ class Base:
     family: FamilyName
     windows: tuple[Window, ...] = ()
     whole_life: bool = False
+    looks_before: bool = False
 
     @cached_property
     def id(self) -> int:
@@ -45,24 +85,36 @@ class Base:
 
     def tiles_id(self, grain_ms: int) -> int:
         """64 bits that tell apart which tiles are kept: of which events, at which grain, for how long."""
-        return _digest(f"{self.key} {grain_ms} {self.grains[grain_ms]}")
+        kept = self.grains[grain_ms]
+        return _digest(f"{self.key} {grain_ms} {kept.apart_ms} {kept.carried}")
 
     @cached_property
-    def grains(self) -> Mapping[int, int | None]:
-        """Milliseconds that tiles of each grain are kept, by grain in milliseconds, the finest first; None is for ever.
+    def grains(self) -> Mapping[int, Kept]:
+        """How tiles of each grain are kept, by grain in milliseconds, the finest first.
 
-        A grain's tiles are kept for its longest window and a day more, those of a day for 90 days more than that. Local
-        dates have one grain, `LOCAL_DAY`.
+        A grain's tiles are kept for its longest window and a day more, those of a day for 90 days more than the longest
+        of all; what is older than that is carried on where a whole life is asked for. Local dates have one grain,
+        `LOCAL_DAY`, and each of them is a fact of its own: of a whole life all are kept.
         """
+        beyond_ms = DAYS_KEPT_BEYOND * DAY_MS
+        longest = max((window.width_ms for window in self.windows), default=0)
         if self.family == "days":
-            longest = max((window.width_ms for window in self.windows), default=0)
-            return {LOCAL_DAY: None if self.whole_life else longest + DAYS_KEPT_BEYOND * DAY_MS}
+            return {LOCAL_DAY: Kept(None if self.whole_life else longest + beyond_ms, beyond_ms)}
         longest_of: dict[int, int] = {}
         for window in self.windows:
             longest_of[window.hop_ms] = max(longest_of.get(window.hop_ms, 0), window.width_ms)
-        kept: dict[int, int | None] = {grain: width + DAY_MS for grain, width in sorted(longest_of.items())}
-        days_ms = max(longest_of.values(), default=0) + DAYS_KEPT_BEYOND * DAY_MS
-        return {**kept, DAY_MS: None if self.whole_life else days_ms}
+        kept = {
+            grain: Kept(width + DAY_MS, DAY_MS, whole_days=self.looks_before)
+            for grain, width in sorted(longest_of.items())
+        }
+        return {**kept, DAY_MS: Kept(longest + beyond_ms, beyond_ms, self.whole_life)}
+
+    @cached_property
+    def read_grains(self) -> frozenset[int]:
+        """The grains that an aggregate reads."""
+        if self.family == "days":
+            return frozenset((LOCAL_DAY,))
+        return frozenset((*(window.hop_ms for window in self.windows), *((DAY_MS,) if self.whole_life else ())))
 
 
 @dataclass(frozen=True)
@@ -106,6 +158,10 @@ def together(checked: CheckedCatalog, other: CheckedCatalog | None) -> CheckedCa
     return replace(checked, aggregates=aggregates, property_columns=tuple(columns))
 
 
+def _floor(instant_ms: int, step_ms: int) -> int:
+    return instant_ms // step_ms * step_ms
+
+
 def _digest(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
@@ -114,8 +170,9 @@ def _base(key: str, aggregates: list[typed.BaseAggregate]) -> Base:
     first = aggregates[0]
     windows = dict.fromkeys(aggregate.window for aggregate in aggregates if aggregate.window is not None)
     # The gap before the first event of a window reaches back to whatever came before it.
-    whole = any(a.window is None or AGGREGATES[a.function].longest_ms is not None for a in aggregates)
-    return Base(key, first, _family(first), tuple(windows), whole)
+    before = any(AGGREGATES[aggregate.function].longest_ms is not None for aggregate in aggregates)
+    whole = before or any(aggregate.window is None for aggregate in aggregates)
+    return Base(key, first, _family(first), tuple(windows), whole, before)
 
 
 def _family(aggregate: typed.BaseAggregate) -> FamilyName:

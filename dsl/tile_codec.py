@@ -25,7 +25,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise, repeat
+from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, Literal
 
@@ -54,24 +54,11 @@ WIDTH: Final[Mapping[TypeCode, int]] = {"I": 4, "q": 8, "Q": 8}
 Loose = tuple[int, int, int, Any]
 """A tile by itself: id of the base, grain, number of the hop, encoded state."""
 
-_HEADER: Final = struct.Struct("<I4Hqq")
-_NEVER: Final = -(2**63)
+HEADER: Final = struct.Struct("<I4Hqq")
+"""Format, runs of each family, cut, instant of the newest event."""
+NEVER: Final = -(2**63)
 """Written for no event at all."""
 _CODES: Final = {family: (*RUNS, *codes) for family, codes in COLUMNS.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class Sections:
-    """Runs and rows of one family, of sources one after another.
-
-    Attributes:
-        runs: how many runs come before each source, and at the end how many there are; `rows` likewise.
-        columns: those of `RUNS`, then the family's own; each the values of all sources.
-    """
-
-    runs: Sequence[int]
-    rows: Sequence[int]
-    columns: Sequence[bytes]
 
 
 class _Rest(msgspec.Struct, array_like=True):
@@ -88,32 +75,24 @@ _encoder = msgspec.msgpack.Encoder()
 _FORMAT: Final = FORMAT.to_bytes(4, "little")
 _RUN_BYTES: Final = sum(WIDTH[code] for code in RUNS)
 _NO_REST: Final = _Rest({}, [])
+_NOTHING: Final = _encoder.encode({})
 
 
-def pack_rest(attributes: Mapping[str, Write], loose: Sequence[Loose]) -> bytes:
-    """What of a source lies in no column."""
-    return _encoder.encode((attributes, loose)) if attributes or loose else b""
+def pack_attributes(attributes: Mapping[str, Write]) -> bytes:
+    """The attributes of a source."""
+    return _encoder.encode(attributes)
 
 
-def pack_sources(
-    cut: int, last_ms: Sequence[int | None], sections: Mapping[FamilyName, Sections], rests: Sequence[bytes]
-) -> list[bytes]:
-    """The tiles of sources, from columns that are there already: no Python object is made of a tile.
+def pack_rest(attributes: bytes, loose: Sequence[Loose]) -> bytes:
+    """What of a source lies in no column.
 
     Args:
-        last_ms: instant of the newest event of each source; None before the first.
-        rests: of each source, as `pack_rest` writes it.
+        attributes: as `pack_attributes` writes them; nothing for none.
     """
-    nothing = [b""] * len(last_ms)
-    counts: list[Iterable[int]] = []
-    parts: list[Iterable[bytes]] = []
-    for family in COLUMNS:
-        held = sections.get(family)
-        counts.append(repeat(0) if held is None else (end - start for start, end in pairwise(held.runs)))
-        parts += [] if held is None else _cut(family, held)
-    instants = (_NEVER if instant is None else instant for instant in last_ms)
-    headers = map(_HEADER.pack, repeat(FORMAT, len(nothing)), *counts, repeat(cut), instants)
-    return list(map(b"".join, zip(headers, *parts, rests, strict=True)))
+    if not attributes and not loose:
+        return b""
+    # A list of two.
+    return b"\x92" + (attributes or _NOTHING) + (_encoder.encode(loose) if loose else b"\x90")
 
 
 def pack(tiles: Tiles, bases: Bases) -> bytes:
@@ -130,12 +109,11 @@ def pack(tiles: Tiles, bases: Bases) -> bytes:
                 columns = zip(*tight, strict=True)
                 for column, values in zip(section, ([base.id], [grain], [len(tight)], *columns), strict=True):
                     column.extend(values)
-    packed = {
-        family: Sections((0, len(columns[0])), (0, len(columns[-1])), _as_bytes(_CODES[family], columns))
-        for family, columns in sections.items()
-    }
-    (source,) = pack_sources(tiles.cut, [tiles.last_ms], packed, [pack_rest(tiles.attributes, loose)])
-    return source
+    runs = (len(sections[family][0]) if family in sections else 0 for family in COLUMNS)
+    header = HEADER.pack(FORMAT, *runs, tiles.cut, NEVER if tiles.last_ms is None else tiles.last_ms)
+    content = [each for family in COLUMNS if family in sections for each in _as_bytes(family, sections[family])]
+    attributes = pack_attributes(tiles.attributes) if tiles.attributes else b""
+    return b"".join((header, *content, pack_rest(attributes, loose)))
 
 
 def unpack(packed: bytes, bases: Bases) -> Tiles:
@@ -146,9 +124,9 @@ def unpack(packed: bytes, bases: Bases) -> Tiles:
     """
     if not packed.startswith(_FORMAT):
         raise TileFormatError("the online store holds tiles of another version: `tinycdp rebuild --online`")
-    _, *counts, cut, last_ms = _HEADER.unpack_from(packed)
+    _, *counts, cut, last_ms = HEADER.unpack_from(packed)
     hops: dict[str, dict[int, Hops]] = {}
-    start = _HEADER.size
+    start = HEADER.size
     for family, runs in zip(COLUMNS, counts, strict=True):
         if runs:
             start = _unpack_family(packed, start, family, runs, bases, hops)
@@ -156,7 +134,7 @@ def unpack(packed: bytes, bases: Bases) -> Tiles:
     for base, grain, states in _loose(rest.loose, bases) if rest.loose else ():
         held = hops.setdefault(base.key, {})
         held[grain] = _Both(held[grain], states) if grain in held else states
-    return Tiles(cut, hops, rest.attributes, None if last_ms == _NEVER else last_ms)
+    return Tiles(cut, hops, rest.attributes, None if last_ms == NEVER else last_ms)
 
 
 @dataclass(slots=True)
@@ -232,14 +210,6 @@ class _Both:
         yield from self.states.items()
 
 
-def _cut(family: FamilyName, held: Sections) -> Iterator[list[bytes]]:
-    """Each column of a family, source by source."""
-    for place, (code, content) in enumerate(zip(_CODES[family], held.columns, strict=True)):
-        width = WIDTH[code]
-        ends = [width * end for end in (held.runs if place < len(RUNS) else held.rows)]
-        yield [content[start:end] for start, end in pairwise(ends)]
-
-
 def _unpack_family(  # one step of `unpack`
     packed: bytes, start: int, family: FamilyName, runs: int, bases: Bases, hops: dict[str, dict[int, Hops]]
 ) -> int:
@@ -301,5 +271,5 @@ def fits(family: FamilyName, row: Sequence[int]) -> bool:
     )
 
 
-def _as_bytes(codes: Sequence[TypeCode], columns: Sequence[Sequence[int]]) -> list[bytes]:
-    return [array(code, column).tobytes() for code, column in zip(codes, columns, strict=True)]
+def _as_bytes(family: FamilyName, columns: Sequence[Sequence[int]]) -> list[bytes]:
+    return [array(code, column).tobytes() for code, column in zip(_CODES[family], columns, strict=True)]

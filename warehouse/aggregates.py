@@ -3,7 +3,7 @@
 from dsl.bases import bases_of
 from dsl.check import CheckedCatalog
 from dsl.sql import aggregates_sql, ranks_sql
-from dsl.sql.duckdb_tiles import TileMoment, tiled_aggregates_sql
+from dsl.sql.tile_reading import TileMoment, tiled_aggregates_sql
 from warehouse.columns import count, quoted
 from warehouse.computed import read_computed, write_computed
 from warehouse.database import Connection, transaction
@@ -44,8 +44,9 @@ def build_aggregates(connection: Connection, checked: CheckedCatalog, refresh: R
     tile_bases = [covered.tile_base for covered in read_coverage(connection, checked)]
     with transaction(connection):
         asked = "asked" if _choose(connection, checked, refresh) else "profiles"
-        passes, query = tiled_aggregates_sql(checked, bases, tile_bases, moment, asked)
+        tables, query = tiled_aggregates_sql(checked, bases, tile_bases, moment, asked)
         statement = f"SELECT *, CAST({refresh.refresh_id} AS BIGINT) AS refresh_id FROM (\n{query}\n)"
+        passes = [f"CREATE OR REPLACE TEMP TABLE {name} AS\n{text}" for name, text in tables.items()]
         for text in passes:
             connection.execute(text)
         if asked == "profiles":
@@ -55,8 +56,8 @@ def build_aggregates(connection: Connection, checked: CheckedCatalog, refresh: R
             connection.execute("DELETE FROM aggregates WHERE profile_id IN (SELECT profile_id FROM asked)")
             connection.execute("DELETE FROM aggregates WHERE profile_id NOT IN (SELECT profile_id FROM profiles)")
             connection.execute("INSERT INTO aggregates BY NAME SELECT * FROM again")
-        for number in range(1, len(passes) + 1):
-            connection.execute(f"DROP TABLE tiled_{number}")
+        for name in tables:
+            connection.execute(f"DROP TABLE {name}")
         write_computed(connection, "aggregates", refresh, _form(checked))
     _build_ranks(connection, checked, refresh)
     return ";\n".join([*passes, statement])

@@ -10,12 +10,14 @@ from warehouse.database import Connection, transaction
 KEPT_BACK = (
     "tiles",
     "tile_bases",
+    "tile_sources",
     "covered_tables",
     "computed_tables",
     "evaluated",
     "identity_apart",
     "identity_joined",
     "identity_settings",
+    "packed_attributes",
     "system_sources",
 )
 """Tables that stay in the warehouse: what a refresh goes on from."""

@@ -67,6 +67,7 @@ TABLES = (
             "events": "Number of events of outside kinds",
             "first_seq": "seq of the first of them in the log",
             "last_seq": "seq of the last of them in the log",
+            "last_identify_seq": "seq of the last of them that is an identify; NULL without",
         },
     ),
     TableComment(
@@ -140,12 +141,13 @@ TABLES = (
     TableComment(
         "tiles",
         "TABLE",
-        "Grain: one row per base aggregate and grain, source, hop. Keys: base_id, source_id, hop_start. Producer: "
+        "Grain: one row per base aggregate and grain, source, hop. Keys: base_id, source_no, hop_start. Producer: "
         "asset tiles. Read by refreshes; not published.",
         {
             "base_id": "Number of the base aggregate and grain in tile_bases",
-            "source_id": "Source whose events it is of",
-            "hop_start": "First millisecond of the hop, epoch milliseconds, UTC; of local dates the day's number",
+            "source_no": "Number of the source in tile_sources",
+            "hop_start": "First millisecond of the hop, epoch milliseconds, UTC; of local dates the day's number; "
+            "-86400000000000 for all hops before those that are kept by themselves (tile_bases.first_hop)",
             "count": "Events, or numbers",
             "total": "Exact sum, in millionths",
             "low": "First instant, or smallest number in millionths",

@@ -1,12 +1,13 @@
 """The view `events`: the lake as analysts and compiled SQL see it, up to a knowledge cut."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from os.path import commonprefix
 from pathlib import Path
 
 from dsl.columns import Column, typed_columns
 from dsl.types import Type
 from warehouse.columns import decimal_of_micros, free_name, json_list, literal, quoted
-from warehouse.records import LakeFile
+from warehouse.records import LakeFile, LakePaths
 
 _COLUMNS = {
     "seq": "BIGINT",
@@ -23,6 +24,7 @@ _COLUMNS = {
     "properties": "VARCHAR",
     "context": "VARCHAR",
 }
+_ENDING = ".parquet"
 SQL_TYPES: Mapping[Type, str] = {
     "number": "BIGINT",
     "string": "VARCHAR",
@@ -34,7 +36,7 @@ SQL_TYPES: Mapping[Type, str] = {
 
 
 def events_view_sql(
-    files: Sequence[LakeFile], cut: int, needed: Sequence[str], lake: Path, name: str = "events"
+    files: Sequence[LakeFile] | LakePaths, cut: int, needed: Sequence[str], lake: Path, name: str = "events"
 ) -> str:
     """A statement that makes the view `events` over files of the manifest.
 
@@ -43,14 +45,14 @@ def events_view_sql(
     `c_<path>` (decimal, text, Boolean or list of text; JSON text when it has come in several types).
 
     Args:
-        files: the project's files (`Registry.files`).
+        files: the project's (`Registry.files`, `Registry.lake_paths`).
         cut: largest `seq` that is seen (inclusive).
         needed: typed columns that must be there (`n_amount`); null in every row when no file has them.
         lake: the lake's folder (`Home.lake`); the view names files by their absolute path.
         name: of the view.
     """
-    present = {column for file in files for column in file.columns}
-    typed = typed_columns({*needed, *present})
+    known = files if isinstance(files, LakePaths) else LakePaths.of(files)
+    typed = typed_columns({*needed, *known.columns})
     types = {**_COLUMNS, **{column.name: SQL_TYPES[column.type] for column in typed}}
     columns = [
         *_COLUMNS,
@@ -60,15 +62,13 @@ def events_view_sql(
         *(quoted(column.name) for column in typed),
         *_plain_columns(typed),
     ]
-    listed = ",\n  ".join(columns)
-    return (
-        f"CREATE OR REPLACE VIEW {name} AS\nSELECT\n  {listed}\nFROM {_rows(files, lake, types)}\nWHERE seq <= {cut:d}"
-    )
+    listed, rows = ",\n  ".join(columns), _rows(known.paths, lake, types)
+    return f"CREATE OR REPLACE VIEW {name} AS\nSELECT\n  {listed}\nFROM {rows}\nWHERE seq <= {cut:d}"
 
 
-def _rows(files: Sequence[LakeFile], lake: Path, types: Mapping[str, str]) -> str:
+def _rows(paths: str, lake: Path, types: Mapping[str, str]) -> str:
     """The rows of files, with columns of these types: null where a file does not have one."""
-    if not files:
+    if not paths:
         columns = ", ".join(f"CAST(NULL AS {sql_type}) AS {quoted(name)}" for name, sql_type in types.items())
         return f"(SELECT {columns} WHERE false)"
     # The types are told so that no file is opened before its rows are asked for: a list of columns that is united from
@@ -77,15 +77,23 @@ def _rows(files: Sequence[LakeFile], lake: Path, types: Mapping[str, str]) -> st
         f"{literal(name)}: {{name: {literal(name)}, type: {literal(sql_type)}, default_value: NULL}}"
         for name, sql_type in types.items()
     )
-    return f"read_parquet({_paths(files, lake)}, schema = MAP {{\n  {schema}\n}}, hive_partitioning = false)"
+    return f"read_parquet({_paths(paths, lake)}, schema = MAP {{\n  {schema}\n}}, hive_partitioning = false)"
 
 
-def _paths(files: Sequence[LakeFile], lake: Path) -> str:
-    """A list of absolute paths: one text that is split, which takes a fifth of the time that a list of texts takes."""
-    folder = str(lake.absolute())
-    paths = [f"{folder}/{file.path}" for file in files]
-    separator = next(code for code in range(10, 32) if chr(code) not in folder)
-    return f"string_split({literal(chr(separator).join(paths))}, chr({separator}))"
+def _paths(paths: str, lake: Path) -> str:
+    """A list of absolute paths: one text that is split, which takes a fifth of the time that a list of texts takes.
+
+    How they all begin and end is said once: a refresh writes the view again, with all of it.
+    """
+    names = paths.split("\n")
+    begin = commonprefix(names) if len(names) > 1 else ""  # noqa: RUF071  # characters are what is meant
+    end = _ENDING if paths.count(f"{_ENDING}\n") == len(names) - 1 and paths.endswith(_ENDING) else ""
+    lead = f"{lake.absolute()}/{begin}"
+    separator = next(code for code in range(10, 32) if chr(code) not in lead)
+    middles = literal(chr(separator).join(name[len(begin) : len(name) - len(end)] for name in names))
+    between = f"{literal(end)} || chr({separator}) || {literal(lead)}"
+    listed = f"{literal(lead)} || replace({middles}, chr({separator}), {between}) || {literal(end)}"
+    return f"string_split({listed}, chr({separator}))"
 
 
 def _plain_columns(typed: Sequence[Column]) -> Iterator[str]:

@@ -5,46 +5,37 @@ are put in the order of sources once, then cut into bytes, column by column: no 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import repeat
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from dsl.check import CheckedCatalog
 from dsl.folds import FAMILIES, FamilyName, histogram_of, values_of
-from dsl.numbers import read_json
 from dsl.state import Value
 from dsl.tags import untag
-from dsl.tile_codec import COLUMNS, Loose, TypeCode, pack_rest, pack_sources
-from dsl.tiles import Write
+from dsl.tile_codec import COLUMNS, Loose, pack_rest
 from warehouse.columns import count
 from warehouse.database import Connection
+from warehouse.packing import pack_sources
 from warehouse.refresh import Refresh
 from warehouse.sources import heard_from
-from warehouse.tile_columns import SELECTED, TileColumns, read_columns, sources_at_once, unit
+from warehouse.tile_columns import SOURCES_AT_ONCE, fits, hop_number, read_columns
 from warehouse.tiles import Covered, read_coverage
 
 _SLICE: Final = 5_000
 """Sources that are packed at a time."""
+_MANY: Final = 20_000
 _ROWS: Final = 8_000_000
 """Tiles that are sorted in memory at a time, about: some hundred megabytes."""
 _CHOOSE = """
 CREATE OR REPLACE TEMP TABLE published AS
-SELECT CAST(row_number() OVER (ORDER BY source_id) - 1 AS INTEGER) AS n, source_id, last_seen_ms
+SELECT CAST(row_number() OVER (ORDER BY source_id) - 1 AS INTEGER) AS n, source_id, source_no, last_seen_ms
 FROM (
     {heard_from}
-    UNION SELECT source_id FROM tiles WHERE base_id IN ({new_bases})
-) LEFT JOIN sources USING (source_id)
-ORDER BY n
-"""
-_SORT_ATTRIBUTES = """
-CREATE OR REPLACE TEMP TABLE sorted_attributes AS
-SELECT n, name, ts_ms, event_id, value FROM source_attributes JOIN published USING (source_id) ORDER BY n, name
+    UNION SELECT source_id FROM tiles JOIN tile_sources USING (source_no) WHERE base_id IN ({new_bases})
+) LEFT JOIN sources USING (source_id) LEFT JOIN tile_sources USING (source_id)
 """
 _STATE: Final = ("count", "total", "low", "high", "first", "last", "counts", "numbers")
 """Columns of `tiles` that hold states."""
-_ROOM: Final[Mapping[TypeCode, str]] = {
-    "I": "BETWEEN 0 AND 4294967295",
-    "q": "BETWEEN -9223372036854775808 AND 9223372036854775807",
-}
 
 
 class PackedSource(NamedTuple):
@@ -65,84 +56,76 @@ def packed_sources(
         since: the cut of the last finished publication; 0 for everything.
         held: which tiles it had (`Bases.tiles_ids`).
     """
-    covered = read_coverage(connection, checked)
+    covered = [each for each in read_coverage(connection, checked) if _is_read(each)]
     tiles = [each.tile_base for each in covered]
     # Whoever has tiles has been heard from since the beginning.
     new = [str(each.base_id) for each in tiles if since and each.base.tiles_id(each.grain_ms) not in held]
     heard = heard_from(connection, since, refresh.cut)
     connection.execute(_CHOOSE.format(heard_from=heard, new_bases=", ".join(new) or "NULL"))
-    connection.execute(_SORT_ATTRIBUTES)
-    chosen, at_once = count(connection, "SELECT count(*) FROM published"), _at_once(connection, covered)
-    for start in range(0, chosen, at_once):
-        yield from _range(connection, covered, refresh.cut, range(start, min(start + at_once, chosen)))
+    chosen, at_once = count(connection, "SELECT count(*) FROM published"), _at_once(connection)
+    # Of many, some are read first: the store has something to do meanwhile.
+    first = _SLICE if chosen > _MANY else at_once
+    starts = [0, *range(min(first, at_once), chosen, at_once)] if chosen else []
+    ranges = map(range, starts, [*starts[1:], chosen])
+    return chain.from_iterable(_range(connection, covered, refresh.cut, numbers) for numbers in ranges)
 
 
-def _at_once(connection: Connection, covered: Sequence[Covered]) -> int:
+def _is_read(covered: Covered) -> bool:
+    return covered.tile_base.grain_ms in covered.tile_base.base.read_grains
+
+
+def _at_once(connection: Connection) -> int:
     """So many sources that their tiles have room in memory."""
     tiles, sources = count(connection, "SELECT count(*) FROM tiles"), count(connection, "SELECT count(*) FROM sources")
-    return max(1, min(_ROWS * sources // max(1, tiles), sources_at_once(covered)))
+    return max(1, min(_ROWS * sources // max(1, tiles), SOURCES_AT_ONCE))
 
 
 def _range(connection: Connection, covered: Sequence[Covered], cut: int, numbers: range) -> Iterator[PackedSource]:
     """Sources by their numbers, whose tiles are sorted together."""
-    families = [family for family in COLUMNS if _of_family(covered, family)]
-    columns = [read_columns(connection, family, _of_family(covered, family), numbers) for family in families]
-    _sort_loose(connection, covered, [each.family for each in columns if not each.whole], numbers)
-    for start in numbers[::_SLICE]:
-        yield from _slice(connection, covered, columns, cut, range(start, min(start + _SLICE, numbers.stop)))
+    bounds = f"n >= {numbers.start} AND n < {numbers.stop}"
+    columns = [read_columns(connection, family, its_own, numbers) for family, its_own in _by_family(covered).items()]
+    is_loose = _sort_loose(connection, covered, [each.family for each in columns if not each.whole], bounds)
+    chosen = connection.sql(f"SELECT n, source_id, last_seen_ms FROM published WHERE {bounds}").pl().sort("n")
+    packed = connection.sql(f"SELECT n, packed FROM packed_attributes JOIN published USING (source_id) WHERE {bounds}")
+    attributes = dict(packed.pl().iter_rows())
+    for start in range(0, len(numbers), _SLICE):
+        some, its_own = numbers[start : start + _SLICE], chosen[start : start + _SLICE]
+        loose = _loose(connection, covered, f"n >= {some.start} AND n < {some.stop}") if is_loose else {}
+        rests = [pack_rest(attributes.get(n, b""), loose.get(n, ())) for n in some]
+        found = pack_sources(cut, its_own["last_seen_ms"].to_list(), columns, rests, start)
+        yield from map(PackedSource, its_own["source_id"].to_list(), found)
 
 
-def _sort_loose(
-    connection: Connection, covered: Sequence[Covered], crowded: Sequence[FamilyName], numbers: range
-) -> None:
-    """Temporary table `sorted_loose`: the rows that do not, and those of families without columns."""
-    parts = [f"SELECT * FROM ({_numbered(())})"]
-    for family in (*crowded, *(family for family in FAMILIES if family not in COLUMNS)):
-        if its_own := _of_family(covered, family):
-            condition = f" WHERE NOT ({_fits(family)})" if family in COLUMNS else ""
-            parts.append(f"SELECT * FROM ({_numbered(its_own)}){condition}")
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE sorted_loose AS SELECT * FROM ({' UNION ALL '.join(parts)}) "
-        f"WHERE n >= {numbers.start} AND n < {numbers.stop} ORDER BY n, base_id, hop"
-    )
+def _by_family(covered: Sequence[Covered]) -> dict[FamilyName, list[Covered]]:
+    """The bases of each family that has columns."""
+    return {family: its_own for family in COLUMNS if (its_own := _of_family(covered, family))}
+
+
+def _sort_loose(connection: Connection, covered: Sequence[Covered], crowded: Sequence[FamilyName], bounds: str) -> bool:
+    """Temporary table `sorted_loose`: the rows that do not, and those of families without columns; whether any."""
+    parts = []
+    for each in covered:
+        family = each.tile_base.base.family
+        if family in crowded or family not in COLUMNS:
+            parts.append(_numbered(each, f"NOT ({fits(family, each)})" if family in COLUMNS else "true"))
+    if parts:
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE sorted_loose AS SELECT * FROM ({' UNION ALL '.join(parts)}) "
+            f"WHERE {bounds} ORDER BY n, base_id, hop"
+        )
+    return bool(parts)
 
 
 def _of_family(covered: Sequence[Covered], family: FamilyName) -> list[Covered]:
     return [each for each in covered if each.tile_base.base.family == family]
 
 
-def _numbered(covered: Sequence[Covered]) -> str:
-    """Tiles of some bases with the number of their source and that of their hop."""
-    units = "".join(f" WHEN base_id = {each.tile_base.base_id} THEN {unit(each)}" for each in covered)
-    ids = ", ".join(str(each.tile_base.base_id) for each in covered)
+def _numbered(covered: Covered, condition: str) -> str:
+    """Tiles of a base with the number of their source and that of their hop."""
     return (
-        f"SELECT n, hop_start // CASE WHEN false THEN 0{units} END AS hop, tiles.* EXCLUDE (source_id) "
-        f"FROM tiles JOIN published USING (source_id) WHERE base_id IN ({ids or 'NULL'})"
+        f"SELECT n, {hop_number(covered)} AS hop, tiles.* EXCLUDE (source_no) FROM tiles "
+        f"JOIN published USING (source_no) WHERE base_id = {covered.tile_base.base_id} AND {condition}"
     )
-
-
-def _fits(family: FamilyName) -> str:
-    values = zip(COLUMNS[family], ("hop", *SELECTED[family]), strict=True)
-    return " AND ".join(f"({text}) {_ROOM[code]}" for code, text in values)
-
-
-def _slice(
-    connection: Connection, covered: Sequence[Covered], columns: Sequence[TileColumns], cut: int, numbers: range
-) -> Iterator[PackedSource]:
-    bounds = f"n >= {numbers.start} AND n < {numbers.stop}"
-    chosen = connection.sql(f"SELECT source_id, last_seen_ms FROM published WHERE {bounds} ORDER BY n").pl()
-    sections = {each.family: each.sections(numbers) for each in columns}
-    rests = _rests(_attributes(connection, bounds), _loose(connection, covered, bounds), numbers)
-    packed = pack_sources(cut, chosen["last_seen_ms"].to_list(), sections, rests)
-    return map(PackedSource, chosen["source_id"].to_list(), packed)
-
-
-def _rests(
-    attributes: Mapping[int, Mapping[str, Write]], loose: Mapping[int, Sequence[Loose]], numbers: range
-) -> Sequence[bytes]:
-    if not attributes and not loose:
-        return list(repeat(b"", len(numbers)))
-    return [pack_rest(attributes.get(n, {}), loose.get(n, ())) for n in numbers]
 
 
 def _loose(connection: Connection, covered: Sequence[Covered], bounds: str) -> dict[int, list[Loose]]:
@@ -179,13 +162,3 @@ def _dated(held: Mapping[str, Any]) -> tuple[int, str, Value]:
     value = next(value for name, value in held.items() if name not in ("ts_ms", "event_id") and value is not None)
     # Items of a list are tagged, so that one column holds all types.
     return held["ts_ms"], held["event_id"], tuple(map(untag, value)) if isinstance(value, list) else value
-
-
-def _attributes(connection: Connection, bounds: str) -> dict[int, dict[str, Write]]:
-    rows = connection.sql(f"SELECT * FROM sorted_attributes WHERE {bounds}").pl()
-    found: dict[int, dict[str, Write]] = {}
-    # Most values occur often.
-    read = {value: None if value is None else read_json(value) for value in rows["value"].unique()}
-    for n, name, ts_ms, event_id, value in zip(*(column.to_list() for column in rows), strict=True):
-        found.setdefault(n, {})[name] = (ts_ms, event_id, read[value])
-    return found

@@ -60,14 +60,33 @@ _IN_EVENTS = """(
 _CREATE_TYPES = """
 CREATE TABLE IF NOT EXISTS attribute_types (name VARCHAR NOT NULL, type VARCHAR NOT NULL, profiles BIGINT NOT NULL)
 """
-# Both the profile that a source has left and the one that it has come to.
+# Both the profile that a source has left and the one that it has come to; whoever has come, or written an attribute.
 _CHANGED = """
 CREATE OR REPLACE TEMP TABLE changed AS
 SELECT DISTINCT profile_id FROM identities
 WHERE valid_from_seq > {since:d} OR valid_to_seq > {since:d}
-    OR source_id IN (SELECT source_id FROM sources WHERE last_seq > {since:d})
+    OR source_id IN (SELECT source_id FROM sources WHERE first_seq > {since:d} OR last_identify_seq > {since:d})
 """
 _ARE_CHANGED = "profile_id IN (FROM changed)"
+# Of anybody else an event changes nothing but when they were seen, and how often.
+_SEEN = """
+UPDATE profiles SET
+    first_seen_at = epoch_ms(seen.first_seen_ms), last_seen_at = epoch_ms(seen.last_seen_ms),
+    first_seen_ms = seen.first_seen_ms, last_seen_ms = seen.last_seen_ms, events = seen.events
+FROM (
+    WITH heard AS (
+        SELECT DISTINCT profile_id FROM identities JOIN sources USING (source_id)
+        WHERE last_seq > {since:d} AND {valid}
+    )
+    SELECT profile_id, min(first_seen_ms) AS first_seen_ms, max(last_seen_ms) AS last_seen_ms,
+        sum(events)::BIGINT AS events
+    FROM identities JOIN sources USING (source_id) SEMI JOIN heard USING (profile_id) ANTI JOIN changed
+        USING (profile_id)
+    WHERE {valid}
+    GROUP BY profile_id
+) AS seen
+WHERE profiles.profile_id = seen.profile_id
+"""
 _TYPE_COLUMNS = {"name": pl.String(), "type": pl.String(), "profiles": pl.Int64()}
 
 _Types = Counter[tuple[str, AttributeType]]
@@ -76,8 +95,9 @@ _Types = Counter[tuple[str, AttributeType]]
 def update_profiles(connection: Connection, checked: CheckedCatalog, refresh: Refresh) -> int:
     """Brings `profiles` to the refresh's cut from `sources`, `source_attributes` and `identities`: all or nothing.
 
-    Only profiles of sources that have sent something, or belong to another profile, are written again; all are when
-    the catalog asks for other columns, an attribute appears, vanishes or changes its type, or most have changed.
+    Only profiles of sources that have written an attribute, or belong to another profile, are written again, and all
+    are when the catalog asks for other columns, an attribute appears, vanishes or changes its type, or most have
+    changed. Of profiles whose sources have sent anything else it is noted when they were seen.
 
     Tables:
         profiles: Grain: one row per profile with an event from outside. Keys: profile_id.
@@ -152,7 +172,7 @@ def _write_changed(connection: Connection, checked: CheckedCatalog, refresh: Ref
     select = _profiles_sql(refresh, columns, needed, "sources", _ARE_CHANGED)
     written = count(connection, f"INSERT INTO profiles BY NAME {select}")
     connection.unregister("new_attributes")
-    return written
+    return written + count(connection, _SEEN.format(since=since, valid=valid_at(refresh.cut)))
 
 
 def _profiles_sql(

@@ -1,7 +1,7 @@
 """What the registry knows, as frozen values: projects, keys, catalog versions, files of the lake."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -161,3 +161,24 @@ class LakeFile:
     def absolute(self, lake: Path) -> Path:
         """Where the file lies when the lake's folder (`Home.lake`) is `lake`."""
         return lake / self.path
+
+
+@dataclass(frozen=True, slots=True)
+class LakePaths:
+    """Files of the lake as far as a view of them needs to know: however many, they are one text.
+
+    Attributes:
+        paths: as of `LakeFile`, a line each; empty when there are none.
+        columns: those that any of them has.
+    """
+
+    paths: str
+    columns: frozenset[str]
+    rows: int
+
+    @classmethod
+    def of(cls, files: Iterable[LakeFile]) -> "LakePaths":
+        """Of some files."""
+        listed = list(files)
+        columns = frozenset(column for file in listed for column in file.columns)
+        return cls("\n".join(file.path for file in listed), columns, sum(file.rows for file in listed))

@@ -96,9 +96,11 @@ def begin_refresh(
     """
     connection.execute(_CREATE)
     cut = registry.landed_seq(project.key)
-    files = registry.files(project.key, cut)
-    connection.execute(events_view_sql(files, cut, checked.property_columns, lake))
-    t_ms, events = _measure(connection, files, lake, cut, now_ms)
+    whole = registry.lake_paths(project.key, cut)
+    connection.execute(events_view_sql(whole, cut, checked.property_columns, lake))
+    new = registry.files(project.key, cut, _passed(connection, cut, now_ms))
+    t_ms, events = _measure(connection, new, lake, cut, now_ms)
+    events += whole.rows - sum(file.rows for file in new)
     refresh_id = count(connection, "SELECT coalesce(max(refresh_id), 0) + 1 FROM refreshes")
     refresh = Refresh(refresh_id, cut, t_ms, project.zone.day(t_ms), catalog_version)
     row = {"id": refresh_id, "cut": cut, "t_ms": t_ms, "today": refresh.today, "version": catalog_version}
@@ -106,15 +108,12 @@ def begin_refresh(
     return refresh
 
 
-def _measure(connection: Connection, files: Sequence[LakeFile], lake: Path, cut: int, now_ms: int) -> tuple[int, int]:
-    """The instant of a refresh and the number of its events; only files with events that are new are opened."""
-    since = _passed(connection, cut, now_ms)
-    new = [file for file in files if file.seq_hi > since]
+def _measure(connection: Connection, new: Sequence[LakeFile], lake: Path, cut: int, now_ms: int) -> tuple[int, int]:
+    """The instant of a refresh, and the number of events in the files that may hold new ones: no other is opened."""
     connection.execute(events_view_sql(new, cut, (), lake, "new_events"))
     ((events, newest_ms),) = connection.execute("SELECT count(*), max(ts_ms) FROM new_events").fetchall()
     connection.execute("DROP VIEW new_events")
-    t_ms = now_ms if newest_ms is None else max(now_ms, newest_ms + 1)
-    return t_ms, events + sum(file.rows for file in files if file.seq_hi <= since)
+    return now_ms if newest_ms is None else max(now_ms, newest_ms + 1), events
 
 
 def _passed(connection: Connection, cut: int, now_ms: int) -> int:

@@ -20,7 +20,7 @@ from warehouse import observed_names as observed_table
 from warehouse import replaced_files as replaced_table
 from warehouse import webhook_secrets as webhook_table
 from warehouse.exceptions import RegistryError, UnknownProject
-from warehouse.records import ApiKey, CatalogVersion, DeadLetter, IdentityRecord, LakeFile, NewKey, Project
+from warehouse.records import ApiKey, CatalogVersion, DeadLetter, IdentityRecord, LakeFile, LakePaths, NewKey, Project
 from warehouse.registry_tables import (
     api_keys,
     bulk_loads,
@@ -323,6 +323,15 @@ class Registry:
         with self._reader.connect() as connection:
             rows = connection.execute(statement.order_by(lake_files.c.seq_lo)).all()
         return tuple(LakeFile(*(*row[:-1], columns(row[-1]))) for row in rows)
+
+    def lake_paths(self, project: str, cut: int) -> LakePaths:
+        """All files of `files` up to a cut, in no order: a refresh names them, and looks into few."""
+        its_files = (lake_files.c.project == project) & (lake_files.c.seq_lo <= cut)
+        paths = func.aggregate_strings(lake_files.c.path, "\n")
+        with self._reader.connect() as connection:
+            ((text, rows),) = connection.execute(select(paths, func.sum(lake_files.c.rows)).where(its_files)).all()
+            kinds = connection.execute(select(cast(lake_files.c.columns, Text)).where(its_files).distinct()).all()
+        return LakePaths(text or "", frozenset(name for (kind,) in kinds for name in _columns(kind)), rows or 0)
 
     def replace_files(self, project: str, old: Sequence[LakeFile], new: Sequence[LakeFile], at_ms: int) -> None:
         """Put files in the place of others that hold the same events; the old ones stay on disk until they are swept.

@@ -1,21 +1,27 @@
-"""Tiles of many sources as columns, source by source and run by run, from which each source's bytes are cut.
+"""Tiles of many sources as columns, which are brought into the order of sources, of bases and of hops.
 
-A row's place is one number: that of its source, of its base at one grain, and of its hop. Sorting is by it alone.
+They lie in the table base by base and hop by hop: sorting by source alone, which counts instead of comparing, is all
+that is to be done but for what refreshes have added since.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import cached_property
+from typing import Any, Final
 
-import polars as pl
+import numpy as np
+import numpy.typing as npt
 
-from dsl.bases import LOCAL_DAY
+from dsl.bases import CARRIED, LOCAL_DAY
+from dsl.clock import DAY_MS
 from dsl.folds import FamilyName
-from dsl.tile_codec import COLUMNS, RUNS, Sections, TypeCode
+from dsl.tile_codec import COLUMNS, TypeCode
 from warehouse.database import Connection
 from warehouse.tiles import Covered
 
-SELECTED: Final[Mapping[FamilyName, Sequence[str]]] = {
+SOURCES_AT_ONCE: Final = 2**16
+"""How many sources `read_columns` can tell apart."""
+_SELECTED: Final[Mapping[FamilyName, Sequence[str]]] = {
     "moments": ("count", "low - hop_start", "high - low"),
     "numbers": ("count", "total", "low", "high"),
     "instants": ("low", "high"),
@@ -23,95 +29,147 @@ SELECTED: Final[Mapping[FamilyName, Sequence[str]]] = {
 }
 """The columns of `dsl.tile_codec.COLUMNS` after the hop, as those of `tiles` give them."""
 _TYPES: Final = {"I": "UINTEGER", "q": "BIGINT"}
-_DTYPES: Final[Mapping[TypeCode, type[pl.DataType]]] = {"I": pl.UInt32, "q": pl.Int64, "Q": pl.UInt64}
-_HOPS: Final = 2**32
-"""How many hops a run has room for."""
-_ROOM: Final = 2**31
-"""How many runs there is room for."""
+_ROOM: Final[Mapping[TypeCode, str]] = {
+    "I": "BETWEEN 0 AND 4294967295",
+    "q": "BETWEEN -9223372036854775808 AND 9223372036854775807",
+}
+# What is carried on of instants becomes ordinary tiles of two days, that of the first event and that of the last one:
+# what lies between them is years, and there is no room for years.
+_HOLDS: Final = f"(low >= 0 AND high // {DAY_MS} < 4294967296 AND count < 4294967296)"
+_SPLIT: Final = f"({_HOLDS} AND high - low >= 4294967296)"
+_FIRST_DAY: Final = f"""(
+    SELECT * REPLACE (
+        CASE WHEN {_HOLDS} THEN low - low % {DAY_MS} ELSE hop_start END AS hop_start,
+        CASE WHEN {_SPLIT} THEN count - 1 ELSE count END AS count,
+        CASE WHEN {_SPLIT} THEN low ELSE high END AS high
+    )
+    FROM tiles WHERE hop_start = {CARRIED}
+)"""
+_LAST_DAY: Final = f"""(
+    SELECT * REPLACE (high - high % {DAY_MS} AS hop_start, 1 AS count, high AS low)
+    FROM tiles WHERE hop_start = {CARRIED} AND {_SPLIT}
+)"""
+_NO_DAY: Final = f"(SELECT * REPLACE (0 AS hop_start) FROM tiles WHERE hop_start = {CARRIED})"
+"""A number is of no instant: the day before all others will do."""
+_APART: Final = f"(FROM tiles WHERE hop_start > {CARRIED})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TileColumns:
-    """Rows of one family of some sources that fit into columns.
+    """Rows of one family of some sources that fit into columns, in the order in which they were read.
 
     Attributes:
-        covered: the bases; a row's base is told by its place in them.
-        first: number of the first source.
+        covered: the bases.
+        sources: how many.
+        source: of each row, counted from the first of the sources; `base` likewise.
+        words: a line a row, the values of `dsl.tile_codec.COLUMNS` in words of 32 bits.
         whole: whether every row fits.
     """
 
     family: FamilyName
     covered: Sequence[Covered]
-    first: int
-    rows: pl.DataFrame
+    sources: int
+    source: npt.NDArray[np.uint16]
+    base: npt.NDArray[np.uint16]
+    words: npt.NDArray[np.uint32]
     whole: bool
 
-    def sections(self, numbers: range) -> Sections:
-        """The runs and rows of some of the sources, by their numbers."""
-        runs_a_source = _places(self.covered)
-        begins = pl.Series(range(numbers.start - self.first, numbers.stop - self.first + 1), dtype=pl.Int64)
-        before = self.rows["place"].search_sorted(begins * (runs_a_source * _HOPS)).cast(pl.Int64)
-        rows = self.rows[before[0] : before[-1]]
-        run_of_row = rows["place"] // _HOPS
-        first = (run_of_row != run_of_row.shift()).fill_null(value=True).arg_true().cast(pl.Int64)
-        runs = run_of_row.gather(first)
-        lengths = first.shift(-1, fill_value=rows.height) - first
-        base = (runs % runs_a_source).cast(pl.Int64)
-        told = [column.gather(base) for column in self._told()]
-        values = [rows["place"] % _HOPS, *rows.drop("place")]
-        codes = (*RUNS, *COLUMNS[self.family])
-        return Sections(
-            runs.search_sorted(begins * runs_a_source).to_list(),
-            (before - before[0]).to_list(),
-            [_as_bytes(column, code) for column, code in zip((*told, lengths, *values), codes, strict=True)],
-        )
+    @cached_property
+    def _rows_before(self) -> npt.NDArray[np.int64]:
+        """How many rows the sources before each source have, and at the end all of them."""
+        return np.concatenate(([0], np.cumsum(np.bincount(self.source, minlength=self.sources))))
 
-    def _told(self) -> tuple[pl.Series, pl.Series]:
-        """Id and grain of each base."""
-        bases = [each.tile_base for each in self.covered]
-        ids = pl.Series([each.base.id for each in bases], dtype=pl.UInt64)
-        return ids, pl.Series([each.grain_ms for each in bases], dtype=pl.UInt32)
+    @cached_property
+    def _by_source(self) -> npt.NDArray[np.intp]:
+        return np.argsort(self.source, kind="stable")
+
+    def arranged(self, start: int, stop: int) -> "Arranged":
+        """The rows of some sources: source by source, base by base, hop by hop."""
+        before = self._rows_before
+        places = self._by_source[before[start] : before[stop]]
+        rows = np.diff(before[start : stop + 1])
+        source = np.repeat(np.arange(stop - start, dtype=np.uint16), rows)
+        found = Arranged(rows, source, self.base.take(places), self.words.take(places, axis=0))
+        return found if found.in_order else found.sorted()
 
 
-def sources_at_once(covered: Sequence[Covered]) -> int:
-    """How many sources `read_columns` can tell apart."""
-    return _ROOM // _places(covered)
+@dataclass(frozen=True, slots=True)
+class Arranged:
+    """Rows of some sources.
+
+    Attributes:
+        rows: how many each source has.
+        source: of each row, counted from the first of them; `base` and `words` as in `TileColumns`.
+    """
+
+    rows: npt.NDArray[np.int64]
+    source: npt.NDArray[np.uint16]
+    base: npt.NDArray[np.uint16]
+    words: npt.NDArray[np.uint32]
+
+    @property
+    def in_order(self) -> bool:
+        """Whether they are in the order of sources, of bases and of hops."""
+        source, base, hop = self.source, self.base, self.words[:, 0]
+        later = (base[1:] > base[:-1]) | ((base[1:] == base[:-1]) & (hop[1:] > hop[:-1]))
+        return bool(np.all(later | (source[1:] > source[:-1])))
+
+    def sorted(self) -> "Arranged":
+        """The same rows in that order."""
+        key = (self.source.astype(np.int64) << 48) | (self.base.astype(np.int64) << 32) | self.words[:, 0]
+        order = np.argsort(key, kind="stable")
+        return Arranged(self.rows, self.source, self.base.take(order), self.words.take(order, axis=0))
 
 
 def read_columns(connection: Connection, family: FamilyName, covered: Sequence[Covered], numbers: range) -> TileColumns:
     """The tiles of some bases of sources in `published`, by their numbers there."""
-    values = zip(COLUMNS[family][1:], SELECTED[family], strict=True)
-    casts = [f"TRY_CAST({text} AS {_TYPES[code]}) AS c{number}" for number, (code, text) in enumerate(values)]
-    bases = ", ".join(
-        f"({each.tile_base.base_id}, {place}::BIGINT, {unit(each)}::BIGINT)" for place, each in enumerate(covered)
+    queries = [_query(family, _APART, range(len(covered)), covered, numbers)]
+    if carrying := [place for place, each in enumerate(covered) if _carries(each)]:
+        kinds = (_FIRST_DAY, _LAST_DAY) if family == "moments" else (_NO_DAY,)
+        queries += [_query(family, rows, carrying, covered, numbers) for rows in kinds]
+    found = connection.sql(" UNION ALL ".join(queries)).pl()
+    whole = not any(column.has_nulls() for column in found)
+    source, base, *values = (column.to_numpy() for column in (found if whole else found.drop_nulls()))
+    return TileColumns(family, covered, len(numbers), source, base, _words(values), whole)
+
+
+def _words(values: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.uint32]:
+    """Columns as words, a line a row: what lies together is moved in one step."""
+    parts = [column.view(np.uint32).reshape(len(column), column.itemsize // 4) for column in values]
+    return np.concatenate(parts, axis=1)
+
+
+def _query(family: FamilyName, rows: str, places: Iterable[int], covered: Sequence[Covered], numbers: range) -> str:
+    """Rows of some bases, by their places among all."""
+    tile_bases = {place: covered[place].tile_base for place in places}
+    asked = ", ".join(f"({each.base_id}, {place}, {each.grain_ms or 1}::BIGINT)" for place, each in tile_bases.items())
+    texts = zip(COLUMNS[family], ("hop_start // unit", *_SELECTED[family]), strict=True)
+    columns = ", ".join(f"TRY_CAST({text} AS {_TYPES[code]}) AS c{number}" for number, (code, text) in enumerate(texts))
+    return (
+        f"SELECT CAST(n - {numbers.start} AS USMALLINT) AS n, CAST(place AS USMALLINT) AS base, {columns} "
+        f"FROM {rows} JOIN (VALUES {asked}) AS asked (base_id, place, unit) USING (base_id) "
+        f"JOIN published USING (source_no) WHERE n >= {numbers.start} AND n < {numbers.stop} "
+        f"AND base_id IN ({', '.join(str(each.base_id) for each in tile_bases.values())})"
     )
-    run = f"CAST(n - {numbers.start} AS BIGINT) * {_places(covered)} + base"
-    columns = ", ".join(
-        (f"({run}) * {_HOPS} + CAST(TRY_CAST(hop_start // unit AS UINTEGER) AS BIGINT) AS place", *casts)
-    )
-    rows = connection.sql(
-        f"SELECT {columns} FROM tiles JOIN (VALUES {bases}) AS asked (base_id, base, unit) USING (base_id) "
-        f"JOIN published USING (source_id) WHERE n >= {numbers.start} AND n < {numbers.stop} "
-        f"AND base_id IN ({', '.join(str(each.tile_base.base_id) for each in covered)})"
-    ).pl()
-    whole = not any(column.has_nulls() for column in rows)
-    fitting = rows if whole else rows.drop_nulls()
-    return TileColumns(family, covered, numbers.start, fitting.sort("place"), whole)
 
 
-def unit(covered: Covered) -> int:
-    """What a hop's beginning is divided by; a local date is its own number."""
-    return 1 if covered.tile_base.grain_ms == LOCAL_DAY else covered.tile_base.grain_ms
+def fits(family: FamilyName, covered: Covered) -> str:
+    """Condition: a row of `tiles` of a base has room in columns."""
+    texts = zip(COLUMNS[family], (hop_number(covered), *_SELECTED[family]), strict=True)
+    values = [f"({text}) {_ROOM[code]}" for code, text in texts]
+    if not _carries(covered):
+        return " AND ".join(values)
+    carried = _HOLDS if family == "moments" else " AND ".join(values[1:])
+    return f"CASE WHEN hop_start = {CARRIED} THEN {carried} ELSE {' AND '.join(values)} END"
 
 
-def _places(covered: Sequence[Covered]) -> int:
-    """A power of two: the runs that a source may have."""
-    return 1 << len(covered).bit_length()
+def hop_number(covered: Covered) -> str:
+    """The number of the hop of a row; a local date is its own."""
+    grain_ms = covered.tile_base.grain_ms
+    return "hop_start" if grain_ms == LOCAL_DAY else f"hop_start // {grain_ms}"
 
 
-def _as_bytes(values: pl.Series, code: TypeCode) -> bytes:
-    """A column, little-endian."""
-    array = values.cast(_DTYPES[code]).rechunk().to_arrow()
-    content: bytes = array.buffers()[1].to_pybytes() if len(array) else b""
-    width = array.type.byte_width
-    return content[array.offset * width : (array.offset + len(array)) * width]
+def _carries(covered: Covered) -> bool:
+    """Whether a tile that is carried on comes before all others as a tile of a day."""
+    first_hop = covered.tile_base.first_hop
+    return covered.tile_base.carried and first_hop is not None and first_hop > 0

@@ -257,11 +257,13 @@ def _earliest(instants: Sequence[str]) -> exp.Expr:
 
 def _profiles(read: Iterable[int], profiles: str) -> exp.Select:
     """`profile_id` from `profiles`, joined with the levels that are read; level 0 is the table `aggregates`."""
-    table = exp.to_table(profiles, alias=None if profiles == "profiles" else "profiles")
-    query = exp.select(column("profile_id", "profiles")).from_(table, copy=False)
+    # Trees, not texts that sqlglot reads first: a catalog has hundreds of them.
+    alias = None if profiles == "profiles" else exp.TableAlias(this=exp.to_identifier("profiles"))
+    table = exp.Table(this=exp.to_identifier(profiles), alias=alias)
+    query = exp.select(column("profile_id", "profiles"), copy=False).from_(table, copy=False)
     for number in sorted(set(read)):
-        table = exp.to_table(f"values_{number}" if number else "aggregates")
-        query.join(table, using="profile_id", copy=False)
+        table = exp.Table(this=exp.to_identifier(f"values_{number}" if number else "aggregates"))
+        query.append("joins", exp.Join(this=table, using=[exp.to_identifier("profile_id")]))
     return query
 
 

@@ -24,10 +24,11 @@ from serving.online.snapshot import Snapshot
 from serving.online.wire import pack_catalog, pack_ranks, pack_snapshot
 
 _PUBLISH = (Path(__file__).parent / "publish.lua").read_text(encoding="utf-8")
-_CHUNK: Final = 1_000
+_CHUNK: Final = 2_000
 """Sources or profiles a script call, at most: Lua passes no more than 8,000 values on at once."""
-_CHUNK_BYTES: Final = 1_000_000
-"""Beyond which a script call is given no more sources: the server is never busy for more than a few milliseconds."""
+_CHUNK_BYTES: Final = 2_000_000
+"""Beyond which a script call is given no more sources: the server is busy for some ten milliseconds, and then has it on
+disk once."""
 _AHEAD: Final = 16
 """Chunks that wait to be sent."""
 

@@ -7,6 +7,7 @@ when, the next landing begins where the last one ended, and no record is landed 
 import gc
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -143,13 +144,18 @@ def _land(
 ) -> LogLanding:
     landed, late, oldest_ms, sources = 0, 0, list[int](), Counter[str]()
     pages = read_pages(client, project.key, cut)
-    while stretch := _next(pages, cut):
-        frame = stretch.events.frame()
-        land_stretch(home, registry, project, cut, stretch.landed_seq, frame, stretch.records)
-        landed, cut = landed + frame.height, stretch.landed_seq
-        sources.update(frame["source_id"].to_list())
-        late += frame.filter(pl.col("appended_at_ms") - pl.col("ts_ms") > grace_period_ms).height
-        oldest_ms = oldest_ms or frame["appended_at_ms"].head(1).to_list()
+    stretch = _next(pages, cut)
+    # Writing leaves a core idle, and waits for the disk: the next records are read meanwhile.
+    with ThreadPoolExecutor(max_workers=1) as ahead:
+        while stretch:
+            following = ahead.submit(_next, pages, stretch.landed_seq)
+            frame = stretch.events.frame()
+            land_stretch(home, registry, project, cut, stretch.landed_seq, frame, stretch.records)
+            landed, cut = landed + frame.height, stretch.landed_seq
+            sources.update(frame["source_id"].to_list())
+            late += frame.filter(pl.col("appended_at_ms") - pl.col("ts_ms") > grace_period_ms).height
+            oldest_ms = oldest_ms or frame["appended_at_ms"].head(1).to_list()
+            stretch = following.result()
     announce_cut(client, project.key, cut)
     reached("landing.after_announce")
     if landed:

@@ -1,6 +1,6 @@
 """The engines side by side: the oracle, SQL over events and over tiles, the evaluator over three ways to a state."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -13,14 +13,17 @@ from dsl.numbers import LARGEST, SMALLEST
 from dsl.recount import count_again
 from dsl.sql import aggregates_sql, expression_sql, ranks_sql, values_sql
 from dsl.sql.duckdb_tiles import (
+    MERGED_TOGETHER,
     TileBase,
-    TileMoment,
+    before_sql,
+    carry_sql,
     fold_sql,
     merge_sql,
+    number_sources_sql,
     stretch_sql,
-    tiled_aggregates_sql,
     tiles_sql,
 )
+from dsl.sql.tile_reading import TileMoment, tiled_aggregates_sql
 from dsl.state import State, Value
 from dsl.tile_codec import pack
 from dsl.tiles import Tiles, add, tiles_of
@@ -164,29 +167,50 @@ class Engines:
         return first, second, third
 
     def tiled(self) -> Values:
-        """The answers of SQL over tiles that were folded in two steps, one merged into the other."""
+        """The answers of SQL over tiles that were folded in two steps, one merged into the other.
+
+        Between the steps everything that no window reaches is let go or carried on, so that late events of the second
+        one find it gone.
+        """
         t_ms, cut, today = self.moment
         bases, connection, zone = bases_of(self.checked.aggregates.values()), self.connection, self.world.zone
-        grains = ((base, grain) for base in bases.by_key.values() for grain in base.grains)
-        tile_bases = [TileBase(number, *each) for number, each in enumerate(grains, 1)]
+        grains = ((base, grain, kept) for base in bases.by_key.values() for grain, kept in base.grains.items())
+        tile_bases = [
+            TileBase(number, base, grain, kept.first_needed(grain, t_ms, today))
+            for number, (base, grain, kept) in enumerate(grains, 1)
+        ]
         connection.execute(f"{tiles_sql()}; CREATE VIEW past AS SELECT * FROM events WHERE ts_ms < {t_ms:d}")
-        for number, (lo, hi) in enumerate(((0, self.cuts[1]), (self.cuts[1], cut))):
-            stretch = stretch_sql(list(bases.by_key.values()), self.checked, "past", lo, hi)
-            connection.execute(f"CREATE TABLE stretch_{number} AS {stretch}")
-            folded = fold_sql(tile_bases, list(bases.by_key.values()), f"stretch_{number}") if tile_bases else ""
-            if folded:
-                empty = "(SELECT * FROM tiles LIMIT 0) UNION ALL BY NAME "
-                connection.execute(f"CREATE TABLE folded_{number} AS {empty}{folded}")
-                connection.execute(merge_sql(f"folded_{number}"))
+        self._fold_past([replace(each, first_hop=None) for each in tile_bases], 0, self.cuts[1])
+        for tile_base in tile_bases:
+            if tile_base.first_hop is not None:
+                if tile_base.carried:
+                    self._merge(carry_sql(tile_base), [tile_base])
+                connection.execute(f"DELETE FROM tiles WHERE {before_sql(tile_base)}")
+        self._fold_past(tile_bases, self.cuts[1], cut)
         moment = TileMoment(t_ms, cut, today, zone.start_ms(today + 1))
-        passes, statement = tiled_aggregates_sql(self.checked, bases, tile_bases, moment)
-        for text in passes:
-            connection.execute(text)
+        tables, statement = tiled_aggregates_sql(self.checked, bases, tile_bases, moment)
+        for name, text in tables.items():
+            connection.execute(f"CREATE TABLE {name} AS {text}")
         connection.execute(f"ALTER TABLE aggregates RENAME TO counted; CREATE TABLE aggregates AS {statement}")
         try:
             return self.tables()
         finally:
             connection.execute("DROP TABLE aggregates; ALTER TABLE counted RENAME TO aggregates")
+
+    def _fold_past(self, tile_bases: Sequence[TileBase], lo: int, hi: int) -> None:
+        bases = list({each.base.key: each.base for each in tile_bases}.values())
+        self.connection.execute(number_sources_sql("past", lo, hi))
+        stretch = stretch_sql(bases, self.checked, "past", lo, hi)
+        self.connection.execute(f"CREATE OR REPLACE TABLE stretch AS {stretch}")
+        if tile_bases:
+            self._merge(fold_sql(tile_bases, bases, "stretch"), tile_bases)
+
+    def _merge(self, rows: str, tile_bases: Sequence[TileBase]) -> None:
+        empty = "(SELECT * FROM tiles LIMIT 0) UNION ALL BY NAME "
+        self.connection.execute(f"CREATE OR REPLACE TABLE folded AS {empty}{rows}")
+        for families in MERGED_TOGETHER:
+            ids = ", ".join(str(each.base_id) for each in tile_bases if each.base.family in families) or "NULL"
+            self.connection.execute(merge_sql(f"(FROM folded WHERE base_id IN ({ids}))", families))
 
     def online(self) -> Values:
         """The evaluator's answers over base, chunk and fresh events of each source, as a decision reads them."""

@@ -1,26 +1,18 @@
 """Packed tiles are the tiles: every aggregate and window answers the same from bytes."""
 
 import random
-from array import array
-from itertools import accumulate, chain
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dsl.bases import Bases, bases_of
 from dsl.catalog import Catalog, Trait
 from dsl.check import check_catalog
 from dsl.clock import DAY_MS
 from dsl.event import Event
-from dsl.folds import FamilyName
-from dsl.tile_codec import COLUMNS, RUNS, Sections, TileFormatError, pack, pack_sources, unpack
+from dsl.tile_codec import TileFormatError, pack, unpack
 from dsl.tiles import Folded, Tiles, tiles_of
 from tests.dsl.tiled_world import BASES, CHECKED, ZONE, world
-
-Columns = dict[FamilyName, list[list[int]]]
-Drawn = tuple[list[Columns], list[int | None], list[bytes]]
 
 
 def _states(tiles: Tiles) -> dict[str, dict[int, dict[int, object]]]:
@@ -57,53 +49,6 @@ def test_what_has_no_room_in_columns_is_kept() -> None:
     assert dict(Folded(checked, bases, [tiles], [], t_ms, ZONE)) == dict(
         Folded(checked, bases, [unpack(pack(tiles, bases), bases)], [], t_ms, ZONE)
     )
-
-
-@st.composite
-def sources_in_columns(draw: st.DrawFn) -> Drawn:
-    """Sources with columns of runs and rows of some families, instants, and what lies in no column."""
-    values = {"I": st.integers(0, 2**32 - 1), "q": st.integers(-(2**63), 2**63 - 1), "Q": st.integers(0, 2**64 - 1)}
-    sources = []
-    for _ in range(draw(st.integers(0, 5))):
-        families: Columns = {}
-        for family, codes in COLUMNS.items():
-            runs, rows = draw(st.integers(0, 3)), draw(st.integers(0, 4))
-            counts = [runs] * len(RUNS) + [rows] * len(codes)
-            families[family] = [
-                draw(st.lists(values[code], min_size=count, max_size=count))
-                for code, count in zip((*RUNS, *codes), counts, strict=True)
-            ]
-        sources.append(families)
-    many = len(sources)
-    instants = draw(st.lists(st.none() | values["q"].filter(lambda ms: ms != -(2**63)), min_size=many, max_size=many))
-    return sources, instants, draw(st.lists(st.binary(max_size=5), min_size=many, max_size=many))
-
-
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(sources_in_columns())
-def test_sources_packed_together_are_each_packed_alone(
-    drawn: Drawn,
-) -> None:
-    """Cut out of the columns of many sources, the bytes of each are those that it has by itself."""
-    sources, instants, rests = drawn
-
-    def sections(some: list[Columns]) -> dict[FamilyName, Sections]:
-        found: dict[FamilyName, Sections] = {}
-        for family, codes in COLUMNS.items():
-            columns = [
-                array(code, chain.from_iterable(source[family][place] for source in some)).tobytes()
-                for place, code in enumerate((*RUNS, *codes))
-            ]
-            runs = list(accumulate((len(source[family][0]) for source in some), initial=0))
-            rows = list(accumulate((len(source[family][-1]) for source in some), initial=0))
-            found[family] = Sections(runs, rows, columns)
-        return found
-
-    alone = [
-        pack_sources(7, [instant], sections([source]), [rest])[0]
-        for source, instant, rest in zip(sources, instants, rests, strict=True)
-    ]
-    assert alone == pack_sources(7, instants, sections(sources), rests)
 
 
 def test_only_the_bases_of_a_catalog_are_read() -> None:

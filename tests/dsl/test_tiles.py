@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from dsl.bases import bases_of
+from dsl.bases import Kept, bases_of
 from dsl.catalog import Catalog, Trait
 from dsl.check import check_catalog
 from dsl.clock import DAY_MS
@@ -48,9 +48,15 @@ def test_windows_share_one_base() -> None:
     assert ["events.a.moments", "events.a.numbers(n: number)", "events.a[n > 1 // n: number].moments"] == list(
         bases.by_key
     )
-    hour, day = 3_600_000, DAY_MS
-    assert {1_000: 1_800_000 + day, hour: 31 * day, day: None} == dict(bases.by_key["events.a.moments"].grains)
-    assert {1_000: hour + day, day: None} == dict(bases.by_key["events.a.numbers(n: number)"].grains)
+    hour, day, beyond = 3_600_000, DAY_MS, 90 * DAY_MS
+    assert {
+        1_000: Kept(1_800_000 + day, day, whole_days=True),
+        hour: Kept(31 * day, day, whole_days=True),
+        day: Kept(30 * day + beyond, beyond, carried=True),
+    } == dict(bases.by_key["events.a.moments"].grains)
+    assert {1_000: Kept(hour + day, day), day: Kept(hour + beyond, beyond, carried=True)} == dict(
+        bases.by_key["events.a.numbers(n: number)"].grains
+    )
 
 
 def test_hops_begin_at_or_before_their_events() -> None:

@@ -136,7 +136,7 @@ def test_a_killed_update_changes_nothing(bench: Bench, monkeypatch: pytest.Monke
         bench.rows("FROM tile_bases ORDER BY ALL"),
     )
     bench.shop.land(event("new", "ann", 1, amount=3))
-    monkeypatch.setattr(duckdb_tiles, "merge_sql", lambda _: "UPDATE tiles SET count = 0; SELECT error('killed')")
+    monkeypatch.setattr(duckdb_tiles, "merge_sql", lambda *_: "UPDATE tiles SET count = 0; SELECT error('killed')")
     with pytest.raises(duckdb.Error, match="killed"):
         bench.begin(checked)
     monkeypatch.undo()
