@@ -64,9 +64,8 @@ class Lowering:
                 return Lowered(column(use.column, "aggregates"), use.whole)
             case typed.Age():
                 elapsed = exp.Sub(this=integer(self.t_ms), expression=self.value(node.instant).sql)
-                # An event that counts lies before t, so truncation is the floor; a date may lie ahead.
-                past = isinstance(node.instant, typed.AggregateValue | typed.Now)
-                quotient = self.engine.whole_quotient if past else self.engine.floor_quotient
+                # An event that counts lies before t, so truncation is the floor; what events tell of may lie ahead.
+                quotient = self.engine.whole_quotient if _is_past(node.instant) else self.engine.floor_quotient
                 return Lowered(quotient(elapsed, node.unit_ms), whole=True)
             case typed.Now():
                 return Lowered(integer(self.t_ms))
@@ -199,6 +198,13 @@ class Lowering:
             columns = [column(name, table) for name in column_names(node.root, node.steps, "unknown")]
             return self.engine.is_set(columns, column(_DOCUMENTS[node.root], table), node.steps)
         return exp.Not(this=exp.Is(this=_parenthesised(self.value(node).sql), expression=exp.null()))
+
+
+def _is_past(instant: typed.Node) -> bool:
+    """Whether an instant is that of an event that counts, or of now: never later than the question."""
+    return isinstance(instant, typed.Now) or (
+        isinstance(instant, typed.AggregateValue) and instant.aggregate.argument is None
+    )
 
 
 def _as_type(node: typed.Node, value_type: Type) -> typed.Node:

@@ -134,9 +134,9 @@ def test_the_same_publication_again(online: redis.Redis, project: str) -> None:
 def test_progress_counts_sources(online: redis.Redis, project: str) -> None:
     """Progress is told after each chunk and ends at the number of sources."""
     told: list[int] = []
-    sources = ((f"user:{number}", b"") for number in range(1_050))
-    assert 1_050 == Publication(online, project, SNAPSHOT).bases(sources, told.append)
-    assert [1_000, 1_050] == told
+    sources = ((f"user:{number}", b"") for number in range(2_050))
+    assert 2_050 == Publication(online, project, SNAPSHOT).bases(sources, told.append)
+    assert [2_000, 2_050] == told
 
 
 def test_an_event_of_a_moment_ago_counts(online: redis.Redis, project: str) -> None:
