@@ -46,6 +46,7 @@ format: $(VENV)/.development ## Format the code and sort its imports
 
 bench: $(VENV)/.development ## Measure (half an hour); prints the machine, keeps raw timings in var/bench
 	@$(RUN)/python -m benchmarks.compile_catalog
+	@$(RUN)/python -m benchmarks.decide $(ARGS)
 	@$(RUN)/python -m benchmarks.fold $(ARGS)
 	@$(RUN)/python -m benchmarks.traits_pass $(ARGS)
 	@$(RUN)/python -m benchmarks.fifty_traits $(ARGS)

@@ -4,6 +4,7 @@ import re
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 DAY_MS = 86_400_000
@@ -158,8 +159,13 @@ def format_instant(ms: int) -> str:
     """
     if not _FIRST_MS <= ms <= _LAST_MS:
         raise ValueError(f"instant {ms} is outside the years 1 to 9999")
-    moment = _EPOCH + timedelta(milliseconds=ms)
-    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    second, milliseconds = divmod(ms, 1_000)
+    return f"{_second(second)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=1_024)  # what is told of lies close together
+def _second(second: int) -> str:
+    return (_EPOCH + timedelta(seconds=second)).replace(tzinfo=None).isoformat()
 
 
 def parse_instant(text: str, zone: Zone = UTC_ZONE) -> int:

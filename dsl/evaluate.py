@@ -1,5 +1,6 @@
 """The value of a typed expression for one state: plain Python values, the same answers as the SQL."""
 
+import operator as operators
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -28,12 +29,15 @@ class Evaluation:
     Attributes:
         context: what the request brought along, numbers as micro-units; inside a filter that of the event.
         properties: those of the event, inside a filter.
+        truths: of conditions that were asked already, by identity; None where they are not asked twice, or of several
+            events.
     """
 
     checked: CheckedCatalog
     state: State
     context: Mapping[str, object] = field(default_factory=dict)
     properties: Mapping[str, object] = field(default_factory=dict)
+    truths: dict[int, tuple[typed.Node, bool]] | None = None
     _known: dict[str, Value] = field(default_factory=dict)
 
     def definition(self, key: str) -> Value:
@@ -46,7 +50,13 @@ class Evaluation:
 
     def truth(self, node: typed.Node) -> bool:
         """`node` in a Boolean position: only true is true."""
-        return self.value(node) is True
+        if self.truths is None:
+            return self.value(node) is True
+        known = self.truths.get(id(node))
+        if known is None:
+            # The node is kept, so that no other one is given its identity.
+            known = self.truths[id(node)] = node, self.value(node) is True
+        return known[1]
 
     def value(self, node: typed.Node) -> Value:
         """Value of `node`; None is missing."""
@@ -60,7 +70,10 @@ class Evaluation:
 
     def _aggregate(self, node: typed.AggregateValue) -> Value:
         aggregate = node.aggregate
-        return self.state.aggregates.get(aggregate.key, AGGREGATES[aggregate.function].of_nothing)
+        try:
+            return self.state.aggregates[aggregate.key]
+        except KeyError:
+            return AGGREGATES[aggregate.function].of_nothing
 
     def _age(self, node: typed.Age) -> Value:
         instant = self.value(node.instant)
@@ -114,11 +127,16 @@ class Evaluation:
         return self.value(node) is not None
 
     def _root(self, node: typed.Field) -> Mapping[str, object]:
-        return {"attribute": self.state.attributes, "property": self.properties, "context": self.context}[node.root]
+        match node.root:
+            case "attribute":
+                return self.state.attributes
+            case "property":
+                return self.properties
+        return self.context
 
     def of_event(self, event: Event) -> "Evaluation":
         """The same evaluation inside a filter, over this event."""
-        return replace(self, properties=event.properties, context=event.context)
+        return replace(self, properties=event.properties, context=event.context, truths=None)
 
     _VALUES: ClassVar[dict[type[typed.Node], Callable[["Evaluation", Any], Value]]] = {
         typed.Constant: lambda _, node: node.value,
@@ -257,9 +275,9 @@ def _is_int(value: Value) -> TypeIs[int]:
 
 
 _COMPARE: dict[str, Callable[..., bool]] = {
-    "==": lambda left, right: left == right,
-    "<": lambda left, right: left < right,
-    "<=": lambda left, right: left <= right,
-    ">": lambda left, right: left > right,
-    ">=": lambda left, right: left >= right,
+    "==": operators.eq,
+    "<": operators.lt,
+    "<=": operators.le,
+    ">": operators.gt,
+    ">=": operators.ge,
 }

@@ -1,8 +1,8 @@
 """Why a condition holds or does not: the comparisons that decided it, with their values, as short sentences."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from json.encoder import encode_basestring
 
 from dsl import typed
 from dsl.check import CheckedCatalog
@@ -52,7 +52,7 @@ def show_value(value: Value, value_type: Type) -> str:
         return format_instant(value) if value_type == "timestamp" else write_number(value)
     if isinstance(value, tuple):
         return f"[{', '.join(show_value(item, 'number') for item in value)}]"
-    return json.dumps(value, ensure_ascii=False)
+    return encode_basestring(value)
 
 
 def _decisive(node: typed.Node, evaluation: Evaluation, outcome: bool, inside: _Inside) -> Iterator[str]:

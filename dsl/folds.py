@@ -44,8 +44,7 @@ class Moment:
     today: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """How a value is asked of a state."""
 
     moment: Moment
@@ -78,7 +77,8 @@ class Family:
 
     def merged(self, states: Iterable[Any]) -> Any:
         """The state of all that some states hold; None holds nothing."""
-        return reduce(self.merge, (state for state in states if state is not None), self.identity)
+        held = [state for state in states if state is not None]
+        return held[0] if len(held) == 1 else reduce(self.merge, held, self.identity)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import msgspec
 from msgspec.structs import replace
@@ -25,6 +26,7 @@ _LAST_MS = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z: what would change later never does."""
 _NEVER = 2**63
 _ORDER = ("<", "<=", ">", ">=")
+_BELOW = ("<", "<=")
 _FALLING = ("count", "unique_days", "streak_days")
 """Aggregates that time only makes smaller."""
 
@@ -106,17 +108,14 @@ class _Outlook:
 
     def course(self, node: typed.Node) -> _Course:
         """How the value of `node` goes on; a kind of node that is not named here rests as long as all below it."""
-        match node:
-            case typed.Reference(key=key):
-                if key not in self._known:
-                    self._known[key] = self.course(self.evaluation.checked.values[key].node)
-                return self._known[key]
-            # Their values are told by those below them: to evaluate every level anew takes a square of the levels.
-            case typed.Logic(operator=operator):
-                return self._logic(operator == "||", node)
-            case typed.Compare():
-                return self._compare(node)
-        return self._valued(node, self.evaluation.value(node))
+        told = self._TOLD.get(type(node))
+        return self._valued(node, self.evaluation.value(node)) if told is None else told(self, node)
+
+    def _reference(self, node: typed.Reference) -> _Course:
+        known = self._known.get(node.key)
+        if known is None:
+            known = self._known[node.key] = self.course(self.evaluation.checked.values[node.key].node)
+        return known
 
     def _valued(self, node: typed.Node, value: Value) -> _Course:
         match node:
@@ -200,12 +199,12 @@ class _Outlook:
 
     # -- conditions ----------------------------------------------------------------------------------------------
 
-    def _logic(self, absorbing: bool, node: typed.Logic) -> _Course:
+    def _logic(self, node: typed.Logic) -> _Course:
         """One false operand keeps `&&` false, one true operand keeps `||` true, for as long as it lasts.
 
         The first of them is asked alone, as evaluation stops at it: another one may last longer.
         """
-        operands = list(_chain(node))
+        operands, absorbing = list(_chain(node)), node.operator == "||"
         for operand in operands:
             if self.evaluation.truth(operand) == absorbing:
                 return _Course(absorbing, self._change_ms(operand))
@@ -214,15 +213,17 @@ class _Outlook:
     def _compare(self, node: typed.Compare) -> _Course:
         left, right = self.course(node.left), self.course(node.right)
         value = compare(node.operator, left.value, right.value)
-        sides = ((node.left, ("<", "<="), right), (node.right, (">", ">="), left))
-        for falling, truths, other in sides:
-            lasts = node.operator in _ORDER and value is (node.operator in truths) and other.rate == 0
-            if lasts and self._falls(falling):
+        if node.operator in _ORDER:
+            # A value that falls stays below, and one that others fall from stays above.
+            falling, other = (node.left, right) if value is (node.operator in _BELOW) else (node.right, left)
+            if other.rate == 0 and self._falls(falling):
                 return _Course(value, other.until_ms)
         return _Course(value, self._flip_ms(node.operator, left, right))
 
     def _flip_ms(self, operator: str, left: _Course, right: _Course) -> int:
         """An instant before which a comparison stays true, or false."""
+        if not left.rate and not right.rate and left.value is not None and right.value is not None:
+            return min(left.until_ms, right.until_ms)
         resting = self._missing_ms(left, right)
         if resting is not None:
             return resting
@@ -294,9 +295,21 @@ class _Outlook:
             self._held_dates[aggregate.key] = frozenset(self.zone.day(ts_ms) for ts_ms in self.holdings(aggregate))
         return self._held_dates[aggregate.key]
 
+    _TOLD: ClassVar[dict[type[typed.Node], Callable[["_Outlook", Any], _Course]]] = {
+        typed.Reference: _reference,
+        typed.Constant: lambda _, node: _Course(node.value),
+        # Their values are told by those below them: to evaluate every level anew takes a square of the levels.
+        typed.Logic: _logic,
+        typed.Compare: _compare,
+    }
+    """Kinds of nodes whose course takes no value of their own."""
+
 
 def _chain(node: typed.Logic) -> Iterator[typed.Node]:
     """`a`, `b` and `c` of `a && b && c`, which stands as `(a && b) && c`: each is asked once, however long it is."""
+    if not (isinstance(node.left, typed.Logic) or isinstance(node.right, typed.Logic)):
+        yield from (node.left, node.right)
+        return
     waiting: list[typed.Node] = [node]
     while waiting:
         each = waiting.pop()

@@ -8,7 +8,7 @@ large for it, is kept tile by tile.
 |---|---|
 | header | format: 32 bits; number of runs of each family: 16 bits; cut, instant of the newest event: 64 |
 | of each family | base, grain, length of each run: 64, 32, 32 bits; then the family's columns, below |
-| the rest | MessagePack of attributes and tiles by themselves; nothing when there are neither |
+| the rest | MessagePack of attributes and tiles by themselves, by base and grain; nothing when there are neither |
 
 | family | columns |
 |---|---|
@@ -25,9 +25,8 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -35,7 +34,7 @@ from dsl.bases import LOCAL_DAY, Base, Bases
 from dsl.folds import FAMILIES, FamilyName
 from dsl.tiles import Hops, HopStates, Tiles, Write
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Bytes of another format are not read."""
 TypeCode = Literal["I", "q", "Q"]
 """Of `array`: 32 bits unsigned, 64 bits signed, 64 bits unsigned."""
@@ -61,9 +60,9 @@ NEVER: Final = -(2**63)
 _CODES: Final = {family: (*RUNS, *codes) for family, codes in COLUMNS.items()}
 
 
-class _Rest(msgspec.Struct, array_like=True):
+class _Rest(msgspec.Struct, array_like=True, gc=False):
     attributes: dict[str, tuple[int, str, Any]]
-    loose: list[tuple[int, int, int, Any]]
+    loose: dict[int, dict[int, msgspec.Raw]]
 
 
 class TileFormatError(ValueError):
@@ -71,10 +70,14 @@ class TileFormatError(ValueError):
 
 
 _decoder = msgspec.msgpack.Decoder(_Rest)
+_loose_decoder = msgspec.msgpack.Decoder(list[tuple[int, Any]])
 _encoder = msgspec.msgpack.Encoder()
 _FORMAT: Final = FORMAT.to_bytes(4, "little")
 _RUN_BYTES: Final = sum(WIDTH[code] for code in RUNS)
-_NO_REST: Final = _Rest({}, [])
+_ROW_BYTES: Final[Mapping[FamilyName, int]] = {
+    family: sum(WIDTH[code] for code in codes) for family, codes in COLUMNS.items()
+}
+_NO_REST: Final = _Rest({}, {})
 _NOTHING: Final = _encoder.encode({})
 
 
@@ -91,8 +94,11 @@ def pack_rest(attributes: bytes, loose: Sequence[Loose]) -> bytes:
     """
     if not attributes and not loose:
         return b""
+    by_base: dict[int, dict[int, list[tuple[int, Any]]]] = {}
+    for base_id, grain, hop, state in loose:
+        by_base.setdefault(base_id, {}).setdefault(grain, []).append((hop, state))
     # A list of two.
-    return b"\x92" + (attributes or _NOTHING) + (_encoder.encode(loose) if loose else b"\x90")
+    return b"\x92" + (attributes or _NOTHING) + (_encoder.encode(by_base) if by_base else _NOTHING)
 
 
 def pack(tiles: Tiles, bases: Bases) -> bytes:
@@ -131,30 +137,57 @@ def unpack(packed: bytes, bases: Bases) -> Tiles:
         if runs:
             start = _unpack_family(packed, start, family, runs, bases, hops)
     rest = _decoder.decode(memoryview(packed)[start:]) if start < len(packed) else _NO_REST
-    for base, grain, states in _loose(rest.loose, bases) if rest.loose else ():
-        held = hops.setdefault(base.key, {})
-        held[grain] = _Both(held[grain], states) if grain in held else states
+    for base_id, grains in rest.loose.items():
+        if (base := bases.by_id.get(base_id)) is not None:
+            held = hops.setdefault(base.key, {})
+            for grain, encoded in grains.items():
+                states = LooseHops(base.family, grain or 1, encoded)
+                held[grain] = _Both(held[grain], states) if grain in held else states
     return Tiles(cut, hops, rest.attributes, None if last_ms == NEVER else last_ms)
 
 
-@dataclass(slots=True)
-class PackedHops:
+class _Section:
+    """All runs of a family, whose columns are cut when the first of them is asked for."""
+
+    __slots__ = ("_columns", "_family", "_packed", "_rows", "_start")
+
+    def __init__(self, packed: bytes, family: FamilyName, start: int, rows: int) -> None:
+        self._packed = packed
+        self._family = family
+        self._start = start
+        self._rows = rows
+        self._columns: Sequence[memoryview] | None = None
+
+    @property
+    def columns(self) -> Sequence[memoryview]:
+        """One after another, as `COLUMNS` has them."""
+        if self._columns is None:
+            content, start, found = memoryview(self._packed), self._start, []
+            for code in COLUMNS[self._family]:
+                end = start + WIDTH[code] * self._rows
+                found.append(content[start:end].cast(code))
+                start = end
+            self._columns = found
+        return self._columns
+
+
+class PackedHops(NamedTuple):
     """One run: the tiles of a base at one grain, in columns.
 
     Attributes:
-        section: the columns of all runs of the family.
+        section: all runs of the family.
         begin: its first row in them; `end` is after its last one.
     """
 
     family: FamilyName
     unit: int
-    section: Sequence[memoryview]
+    section: "_Section"
     begin: int
     end: int
 
     def since(self, start: int | None) -> Iterable[Any]:
         """As `dsl.tiles.Hops`: all that it holds from a hop on is one state."""
-        section, end, unit = self.section, self.end, self.unit
+        section, end, unit = self.section.columns, self.end, self.unit
         hops = section[0]
         first = self.begin if start is None else bisect_left(hops, -(-start // unit), self.begin, end)
         if first >= end:
@@ -173,12 +206,13 @@ class PackedHops:
 
     def first(self, start: int) -> int | None:
         """As `dsl.tiles.Hops`."""
-        found = bisect_left(self.section[0], -(-start // self.unit), self.begin, self.end)
-        return self.section[0][found] * self.unit if found < self.end else None
+        hops = self.section.columns[0]
+        found = bisect_left(hops, -(-start // self.unit), self.begin, self.end)
+        return hops[found] * self.unit if found < self.end else None
 
     def items(self) -> Iterator[tuple[int, Any]]:
         """As `dsl.tiles.Hops`."""
-        for hop, *row in zip(*(column[self.begin : self.end] for column in self.section), strict=True):
+        for hop, *row in zip(*(column[self.begin : self.end] for column in self.section.columns), strict=True):
             start = hop * self.unit
             match self.family:
                 case "moments":
@@ -188,6 +222,39 @@ class PackedHops:
                     yield start, frozenset((hop,))
                 case _:
                     yield start, tuple(row)
+
+
+@dataclass(slots=True)
+class LooseHops:
+    """Tiles of a base at one grain that lie in no column: read when they are first asked for.
+
+    Attributes:
+        encoded: number of the hop and encoded state of each.
+    """
+
+    family: FamilyName
+    unit: int
+    encoded: msgspec.Raw
+    _states: HopStates | None = None
+
+    def since(self, start: int | None) -> Iterable[Any]:
+        """As `dsl.tiles.Hops`."""
+        return self._read().since(start)
+
+    def first(self, start: int) -> int | None:
+        """As `dsl.tiles.Hops`."""
+        return self._read().first(start)
+
+    def items(self) -> Iterable[tuple[int, Any]]:
+        """As `dsl.tiles.Hops`."""
+        return self._read().items()
+
+    def _read(self) -> HopStates:
+        if self._states is None:
+            decode, unit = FAMILIES[self.family].decode, self.unit
+            decoded = _loose_decoder.decode(self.encoded)
+            self._states = HopStates({hop * unit: decode(state) for hop, state in decoded})
+        return self._states
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,25 +283,13 @@ def _unpack_family(  # one step of `unpack`
     """Puts the runs of a family into `hops`; where the next family begins."""
     told = struct.unpack_from(f"<{runs}Q{2 * runs}I", packed, start)
     lengths = told[2 * runs :]
-    start, rows = start + _RUN_BYTES * runs, sum(lengths)
-    content, section = memoryview(packed), []
-    for code in COLUMNS[family]:
-        end = start + WIDTH[code] * rows
-        section.append(content[start:end].cast(code))
-        start = end
-    row = 0
+    start, rows = start + _RUN_BYTES * runs, int(sum(lengths))
+    section, row = _Section(packed, family, start, rows), 0
     for id_, grain, length in zip(told[:runs], told[runs : 2 * runs], lengths, strict=True):
         if (base := bases.by_id.get(id_)) is not None:
             hops.setdefault(base.key, {})[grain] = PackedHops(family, grain or 1, section, row, row + length)
         row += length
-    return start
-
-
-def _loose(loose: Iterable[Loose], bases: Bases) -> Iterator[tuple[Base, int, HopStates]]:
-    for (id_, grain), tiles in groupby(loose, key=itemgetter(0, 1)):
-        if (base := bases.by_id.get(id_)) is not None:
-            decode = FAMILIES[base.family].decode
-            yield base, grain, HopStates({hop * (grain or 1): decode(state) for _, _, hop, state in tiles})
+    return start + _ROW_BYTES[family] * rows
 
 
 def _split(base: Base, grain: int, hops: Hops) -> tuple[list[tuple[int, ...]], list[Loose]]:

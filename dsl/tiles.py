@@ -6,7 +6,7 @@ window is the tiles from its first hop on.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from dsl import typed
 from dsl.aggregates import AGGREGATES
@@ -46,6 +46,7 @@ class HopStates(dict[int, Any]):
         return min((hop for hop in self if hop >= start), default=None)
 
 
+_NO_GRAINS: Final[Mapping[int, Hops]] = {}
 Write = tuple[int, str, object]
 """Instant and event id of a write to an attribute, and what was written; None unsets."""
 
@@ -150,10 +151,11 @@ class Folded(Mapping[str, Value]):
         self._moment = Moment(self.t_ms, self.zone.day(self.t_ms))
 
     def __getitem__(self, key: str) -> Value:
-        if key not in self._values:
+        values = self._values
+        if key not in values:
             use = self.checked.aggregates.get(key)
-            self._values[key] = self.kept[key] if use is None else self._value(use)
-        return self._values[key]
+            values[key] = self.kept[key] if use is None else self._value(use)
+        return values[key]
 
     def __iter__(self) -> Iterator[str]:
         yield from (*self.checked.aggregates, *self.kept)
@@ -179,26 +181,28 @@ class Folded(Mapping[str, Value]):
         aggregate, base = use.aggregate, self.bases.of_use[use.key]
         if aggregate.function == "longest_gap_minutes":
             return self._longest_gap(aggregate, base)
-        family = FAMILIES[base.family]
-        state = family.merged((*self._tiled(aggregate, base), self._counted(aggregate, base)))
+        states = self._tiled(aggregate, base)
+        if self.fresh:
+            states.append(self._counted(aggregate, base))
+        state = FAMILIES[base.family].merged(states)
         ask = Ask(self._moment, aggregate.window, aggregate.quantile_micros)
         value = FOLDS[aggregate.function].finalise(state, ask)
         open_type = aggregate.argument is not None and aggregate.argument.type == "unknown"
         # The first of all values may be of another type than the one that is asked for.
         return of_type(value, aggregate.type) if open_type and aggregate.key != aggregate.text else value
 
-    def _tiled(self, aggregate: typed.BaseAggregate, base: Base) -> Iterator[Any]:
+    def _tiled(self, aggregate: typed.BaseAggregate, base: Base) -> list[Any]:
         """States of the tiles that an aggregate counts."""
-        window = aggregate.window
+        window, start_ms = aggregate.window, None
         if base.family == "days":
             # Which of the dates count, finalising decides.
-            grain, start_ms = LOCAL_DAY, None
+            grain = LOCAL_DAY
         elif window is None:
-            grain, start_ms = DAY_MS, None
+            grain = DAY_MS
         else:
             grain, start_ms = window.hop_ms, window.start_ms(self.t_ms)
-        for tiles in self._hops(base, grain):
-            yield from tiles.since(start_ms)
+        held = [source.hops.get(base.key, _NO_GRAINS).get(grain) for source in self.sources]
+        return [state for tiles in held if tiles is not None for state in tiles.since(start_ms)]
 
     def _counted(self, aggregate: typed.BaseAggregate, base: Base) -> Any:
         """The state of the fresh events that an aggregate counts; None when there are none."""

@@ -1,7 +1,7 @@
 """Windows: how long back an aggregate looks, and the exact set of events that it selects."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
@@ -26,23 +26,23 @@ class Window:
 
     Read as a duration it is `[floor(t - width, hop), t)`; read as calendar days (only `unique_days` and
     `streak_days`) it is the local dates `today - (days - 1)` to `today`, both inclusive.
+
+    Attributes:
+        width_ms: length in milliseconds: a day is 86,400,000, whatever the zone.
+        hop_ms: grain of the old edge in milliseconds.
     """
 
     count: int
     unit: Literal["s", "m", "h", "d", "w"]
+    width_ms: int = field(init=False, repr=False, compare=False)
+    hop_ms: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "width_ms", self.count * MS[self.unit])
+        object.__setattr__(self, "hop_ms", hop_ms(self.width_ms))
 
     def __str__(self) -> str:
         return f"{self.count}{self.unit}"
-
-    @property
-    def width_ms(self) -> int:
-        """Length in milliseconds: a day is 86,400,000, whatever the zone."""
-        return self.count * MS[self.unit]
-
-    @property
-    def hop_ms(self) -> int:
-        """Grain of the old edge in milliseconds."""
-        return hop_ms(self.width_ms)
 
     @property
     def days(self) -> int | None:

@@ -16,6 +16,7 @@ from warehouse.records import LakeFile
 
 SORTED_BY = ("name", "source_id", "ts_ms")
 """Order of rows in a file: a filter on the name of the event, or on a source, skips whole row groups."""
+_FILES_AT_ONCE = 256
 _LEVEL = 1
 """Of compression: the next ones take longer and files of a day become no smaller."""
 
@@ -48,6 +49,11 @@ def write_day(lake: Path, project: str, day: int, events: pl.DataFrame, lead: st
     size_bytes = target.stat().st_size
     columns = tuple(column.name for column in typed_columns(events.columns))
     return LakeFile(project, path, day, seq_lo, seq_hi, events.height, size_bytes, columns)
+
+
+def in_turns(files: Sequence[LakeFile]) -> Iterator[Sequence[LakeFile]]:
+    """So many files that Polars has a thread for each that it waits for; it has 512."""
+    return (files[start : start + _FILES_AT_ONCE] for start in range(0, len(files), _FILES_AT_ONCE))
 
 
 def read_files(lake: Path, files: Sequence[LakeFile], columns: Sequence[str]) -> pl.LazyFrame:

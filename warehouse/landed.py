@@ -7,12 +7,11 @@ from typing import Final
 
 import polars as pl
 
-from warehouse.lake import read_files
+from warehouse.lake import in_turns, read_files
 from warehouse.records import LakeFile, Project
 from warehouse.registry import Registry
 from warehouse.settings import Home
 
-_FILES_AT_ONCE: Final = 256
 _CONTENT: Final = ("event_id", "seq", "kind", "name", "source_id", "ts_ms", "identifiers", "alias", "properties")
 
 
@@ -46,9 +45,7 @@ def landed_events(
     """
     ids = pl.LazyFrame({"event_id": list(event_ids)}, schema={"event_id": pl.String})
     found: dict[str, LandedEvent] = {}
-    files = registry.files(project.key)
-    for start in range(0, len(files), _FILES_AT_ONCE):
-        some = files[start : start + _FILES_AT_ONCE]
+    for some in in_turns(registry.files(project.key)):
         known = read_files(home.lake, some, ["event_id", "seq"]).join(ids, on="event_id", how="semi")
         seqs = known.collect(engine="streaming")["seq"].to_list()
         if seqs:
@@ -78,9 +75,8 @@ def landed_since(
         LakeError: a file of the lake is missing.
     """
     columns = ["event_id", "seq", "appended_at_ms"]
-    files = registry.files(project.key)
-    if files:
-        recent = read_files(home.lake, files, columns).filter(pl.col("appended_at_ms") >= appended_at_ms)
+    for some in in_turns(registry.files(project.key)):
+        recent = read_files(home.lake, some, columns).filter(pl.col("appended_at_ms") >= appended_at_ms)
         yield from recent.collect().iter_rows()
 
 
@@ -90,9 +86,8 @@ def landed_system(home: Home, registry: Registry, project: Project, name: str) -
     Raises:
         LakeError: a file of the lake is missing.
     """
-    files = registry.files(project.key)
-    if files:
-        named = read_files(home.lake, files, ["event_id", "seq", "kind", "name"])
+    for some in in_turns(registry.files(project.key)):
+        named = read_files(home.lake, some, ["event_id", "seq", "kind", "name"])
         logged = named.filter((pl.col("kind") == "system") & (pl.col("name") == name)).select("event_id", "seq")
         for event_id, seq in logged.collect(engine="streaming").iter_rows():
             yield event_id, seq, None

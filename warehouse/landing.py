@@ -1,7 +1,8 @@
 """Landing: a batch of events is checked, stripped of what has landed before, numbered, and put into the lake."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import polars as pl
@@ -82,7 +83,7 @@ def land(
     batch = with_typed_columns(_checked(events, received_at_ms), project.zone)
     with lake.only_writer(home.lake, project.key):
         present = registry.files(project.key)
-        new = _new_rows(batch, lake.read_files(home.lake, present, ["event_id"]))
+        new = _new_rows(batch, home.lake, present)
         if new.is_empty():
             return Landing(0, batch.height)
         seq_lo = reserved(new.height, reserve, registry.max_seq(project.key))
@@ -168,7 +169,7 @@ def _refuse(batch: pl.DataFrame, broken: pl.Expr, saying: str) -> None:
         )
 
 
-def _new_rows(batch: pl.DataFrame, landed: pl.LazyFrame) -> pl.DataFrame:
+def _new_rows(batch: pl.DataFrame, folder: Path, present: Sequence[LakeFile]) -> pl.DataFrame:
     """Events that are to land: not the ids that have landed, each id once (the first by `ts_ms`, then row).
 
     Returns:
@@ -176,9 +177,16 @@ def _new_rows(batch: pl.DataFrame, landed: pl.LazyFrame) -> pl.DataFrame:
     """
     ids = batch.lazy().select("event_id", "ts_ms").with_row_index("row")
     # Only ids of this batch are kept of the lake's, however many have landed.
-    known = landed.join(ids.select("event_id"), on="event_id", how="semi")
+    known = [
+        lake.read_files(folder, some, ["event_id"])
+        .join(ids.select("event_id"), on="event_id", how="semi")
+        .collect(engine="streaming")
+        for some in lake.in_turns(present)
+    ]
     first = ids.sort("ts_ms", "row").unique("event_id", keep="first", maintain_order=True)
-    return first.join(known, on="event_id", how="anti").sort("ts_ms", "event_id").select("row", "ts_ms").collect()
+    if known:
+        first = first.join(pl.concat(known).lazy(), on="event_id", how="anti")
+    return first.sort("ts_ms", "event_id").select("row", "ts_ms").collect()
 
 
 def numbered(new: pl.DataFrame, seq_lo: int, zone: Zone) -> pl.DataFrame:

@@ -24,6 +24,11 @@ class Catalogs:
         self._checked: dict[int, Fold | CatalogUnusableError] = {}
         self._lock = asyncio.Lock()
 
+    def known(self, version: int) -> Fold | None:
+        """The same where it has been read, and can be used."""
+        found = self._checked.get(version)
+        return None if isinstance(found, CatalogUnusableError) else found
+
     async def get(self, version: int) -> Fold:
         """The catalog of a version, with the states of profiles; who comes while it is being checked waits for that.
 

@@ -198,7 +198,8 @@ class Decider:
         except (OnlineStoreError, CatalogUnusableError, TimeoutError) as error:
             return self._make_do(asked, error)
         answered = self._answered(asked, kept, None)
-        self.counts.decided.update([decision.reason for decision in answered.decisions])
+        for decision in answered.decisions:
+            self.counts.decided[decision.reason] += 1
         if asked.exposes and any(decision.split for decision in answered.decisions):
             await self._expose(asked, answered, kept)
         return answered
@@ -211,32 +212,32 @@ class Decider:
         if kept is not None and (kept.knows_all or _has(kept.fold, asked.flags)):
             return kept
         if self.watch is None:
-            kept = await self._read_in_time(asked)
+            kept = await self._read(asked)
         else:
             with self.profiles.flight() as flight:
-                kept = await self._read_in_time(asked)
+                kept = await self._read(asked)
                 flight.land(kept)
         self._newest, self._newest_version = kept.fold, kept.reading.catalog_version or 0
         return kept
 
-    async def _read_in_time(self, asked: Asked) -> Kept:
-        patience_s = self.limits.deadline_ms / 1_000 if self._newest is not None else FIRST_CATALOG_S
-        async with asyncio.timeout(patience_s):
-            return await self._read(asked)
-
     async def _read(self, asked: Asked) -> Kept:
+        patience_s = self.limits.deadline_ms / 1_000 if self._newest is not None else FIRST_CATALOG_S
+        until_s = asyncio.get_running_loop().time() + patience_s
         event_ids = [event.event_id for event in asked.events]
-        reading = await self._reader.look_up(asked.who, event_ids, self.limits.most_fresh)
-        version, coming = reading.catalog_version, reading.coming_version
-        fold = _NOTHING if version is None else await self.catalogs.get(version)
-        needs_coming = coming is not None and not _has(fold, asked.flags)
-        return Kept(
-            asked.who,
-            reading,
-            fold,
-            fold.unpack(reading),
-            await self.catalogs.get(coming) if needs_coming and coming is not None else None,
-        )
+        reading = await self._reader.look_up(asked.who, event_ids, self.limits.most_fresh, patience_s)
+        fold = await self._catalog(reading.catalog_version, until_s) or _NOTHING
+        coming = None if _has(fold, asked.flags) else await self._catalog(reading.coming_version, until_s)
+        return Kept(asked.who, reading, fold, fold.unpack(reading), coming)
+
+    async def _catalog(self, version: int | None, until_s: float) -> Fold | None:
+        """A catalog, at once where it has been read before."""
+        if version is None:
+            return None
+        known = self.catalogs.known(version)
+        if known is not None:
+            return known
+        async with asyncio.timeout_at(until_s):
+            return await self.catalogs.get(version)
 
     def _make_do(self, asked: Asked, error: Exception) -> Answered:
         """An answer without the store: from what was read before, else defaults."""

@@ -51,7 +51,8 @@ class Resolver:
     _known: dict[str, Resolution] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.evaluation = Evaluation(self.catalog, self.state, self.context)
+        # Answers, their reasons and how long they hold ask the same conditions.
+        self.evaluation = Evaluation(self.catalog, self.state, self.context, truths={})
 
     def resolve(self, flag_key: str) -> Resolution:
         """The answer of a flag that the catalog has, and of all that it builds on as far as they were asked."""

@@ -17,7 +17,14 @@ from serving.http.openapi import answers, json_body, query_parameters
 from serving.http.own_events import own_events
 from serving.http.plane import Plane
 from serving.http.problems import Problem, ProblemItem
-from serving.http.question import LARGEST_BODY_BYTES, QUERY_PARAMETERS, DecideRequest, read_body, read_query
+from serving.http.question import (
+    LARGEST_BODY_BYTES,
+    QUERY_PARAMETERS,
+    DecideRequest,
+    parameters_of,
+    read_body,
+    read_query,
+)
 
 _FAILURES = (400, 401, 403, 404, 422, 500, 503)
 _BODY_FAILURES = (*_FAILURES, 408, 413)
@@ -81,7 +88,8 @@ router = APIRouter(prefix="/v1/decide", tags=["decide"], dependencies=[Security(
 async def decide_by_query(request: Request) -> Response:
     """Ask one flag, several, or all about one profile; of several identifiers the strongest counts."""
     await authorise(request, "read")
-    return await _answer(request, read_query(request.query_params), request.scope["query_string"])
+    query = request.scope["query_string"]
+    return await _answer(request, read_query(parameters_of(query)), query)
 
 
 @router.post(

@@ -1,7 +1,8 @@
 """Connections to the online store, and its failures as one sentence."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Final
 from urllib.parse import urlsplit
 
 import redis
@@ -66,15 +67,27 @@ def connect_async(url: str, timeout_s: float = _REQUEST_TIMEOUT_S) -> redis.asyn
     return client
 
 
-@contextmanager
-def store_errors() -> Iterator[None]:
+class _StoreErrors:
+    """What `store_errors` gives: no generator, as every question to the store passes through it."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, (redis.RedisError, OSError)):
+            raise OnlineStoreError(
+                f"the online store does not answer ({_reason(error)}): check that it runs, then repeat"
+            ) from error
+
+
+_STORE_ERRORS: Final = _StoreErrors()
+
+
+def store_errors() -> AbstractContextManager[None]:
     """Failures of Redis inside this block become an `OnlineStoreError`."""
-    try:
-        yield
-    except (redis.RedisError, OSError) as error:
-        raise OnlineStoreError(
-            f"the online store does not answer ({_reason(error)}): check that it runs, then repeat"
-        ) from error
+    return _STORE_ERRORS
 
 
 @contextmanager

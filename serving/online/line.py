@@ -27,20 +27,38 @@ class Line:
         self._talk: _Talk | None = None
         self._connecting = asyncio.Lock()
 
-    async def ask(self, *words: str | bytes | int) -> Any:
+    async def ask(self, *words: str | bytes | int, patience_s: float | None = None) -> Any:
         """The answer to a command; texts in it are bytes.
+
+        Args:
+            patience_s: gives up this question, and no other, after that time; a connection is given it once more.
 
         Raises:
             redis.RedisError: the store is away, too slow, or refuses the command.
             OSError: as above.
+            TimeoutError: no connection was made in that time.
         """
         packed = hiredis.pack_command(cast(Any, words))  # its types allow one word only
         try:
-            return await (await self._open()).ask(packed)
+            return await self._ask(packed, patience_s)
         except redis.TimeoutError:
             raise
         except redis.ConnectionError:
-            return await (await self._open()).ask(packed)
+            return await self._ask(packed, patience_s)
+
+    async def _ask(self, packed: bytes, patience_s: float | None) -> Any:
+        talk = self._talk
+        if talk is None or talk.is_over:
+            async with asyncio.timeout(patience_s):
+                talk = await self._open()
+        answer = talk.ask(packed)
+        if patience_s is None:
+            return await answer
+        impatience = answer.get_loop().call_later(patience_s, _give_up, answer, patience_s)
+        try:
+            return await answer
+        finally:
+            impatience.cancel()
 
     async def _open(self) -> "_Talk":
         talk = self._talk
@@ -68,6 +86,11 @@ class Line:
         self._ending = asyncio.get_running_loop().create_task(end())
 
 
+def _give_up(answer: "asyncio.Future[Any]", patience_s: float) -> None:
+    if not answer.done():
+        answer.set_exception(redis.TimeoutError(f"no answer within {patience_s:g} s"))
+
+
 class _Talk(asyncio.Protocol):
     """What is said over one connection: answers come in the order of the questions."""
 
@@ -81,17 +104,26 @@ class _Talk(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._watched: asyncio.Future[Any] | None = None
         self._watch: asyncio.TimerHandle | None = None
+        self._unsent: list[bytes] = []
         self.is_over = False
 
-    async def ask(self, packed: bytes) -> Any:
+    def ask(self, packed: bytes) -> "asyncio.Future[Any]":
         if self.is_over:
             raise redis.ConnectionError("the connection is lost")
-        answer = self._loop.create_future()
+        answer: asyncio.Future[Any] = self._loop.create_future()
         self._waiting.append(answer)
-        self._transport.write(packed)
+        if not self._unsent:
+            # What is asked in one turn of the loop goes out at once: to send takes longer than all the rest of it.
+            self._loop.call_soon(self._send)
+        self._unsent.append(packed)
         if self._watch is None:
             self._look()
-        return await answer
+        return answer
+
+    def _send(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if not self.is_over:
+            self._transport.write(b"".join(unsent))
 
     def data_received(self, data: bytes) -> None:
         """Some of what the store says."""
@@ -149,11 +181,12 @@ class Script:
         self._text = text
         self._digest = sha1(text.encode(), usedforsecurity=False).hexdigest()
 
-    async def run(self, keys: list[str], arguments: list[Any]) -> Any:
+    async def run(self, keys: list[str], arguments: list[Any], patience_s: float | None = None) -> Any:
         """What the script returns; as `Line.ask`."""
+        ask = self._line.ask
         try:
-            return await self._line.ask("EVALSHA", self._digest, len(keys), *keys, *arguments)
+            return await ask("EVALSHA", self._digest, len(keys), *keys, *arguments, patience_s=patience_s)
         except redis.ResponseError as error:
             if not str(error).startswith(_NO_SCRIPT):
                 raise
-        return await self._line.ask("EVAL", self._text, len(keys), *keys, *arguments)
+        return await ask("EVAL", self._text, len(keys), *keys, *arguments, patience_s=patience_s)

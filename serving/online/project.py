@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import redis
@@ -104,7 +105,7 @@ class KnownProject:
         Raises:
             OnlineStoreError: the store does not answer, and not all of them are known.
         """
-        digests = {key: digest(key) if is_well_formed(key) else "" for key in keys}
+        digests = {key: _digest(key) for key in keys}
         found = self._kinds(await self.facts(), digests)
         if any(its and found[key] is None for key, its in digests.items()):
             self.forget()
@@ -113,6 +114,12 @@ class KnownProject:
 
     def _kinds(self, facts: ProjectFacts, digests: Mapping[str, str]) -> dict[str, str | None]:
         return {key: facts.keys.get(its) for key, its in digests.items()}
+
+
+@lru_cache(maxsize=1_000)
+def _digest(key: str) -> str:
+    """What the store knows a key by; nothing of what can be no key."""
+    return digest(key) if is_well_formed(key) else ""
 
 
 async def read_facts(client: redis.asyncio.Redis, project: str) -> ProjectFacts:

@@ -95,19 +95,22 @@ class OnlineReader:
         self._keys = Keys(project)
         self._look_up = Script(Line(client, _TIMEOUT_S), _script(project).text)
 
-    async def look_up(self, who: str, event_ids: Sequence[str] = (), most_fresh: int = 0) -> Reading:
+    async def look_up(
+        self, who: str, event_ids: Sequence[str] = (), most_fresh: int = 0, patience_s: float = _TIMEOUT_S
+    ) -> Reading:
         """As the function `look_up`.
 
         Args:
             event_ids: of which the reading tells whether the log has them.
             most_fresh: how many fresh events of a source are read at most; 0 is no limit.
+            patience_s: how long to wait for the store.
 
         Raises:
             ProfileTooLargeError: a source has more.
         """
         key, *arguments = _Question.of(self._keys.project, who, event_ids, most_fresh).arguments[1:]
         with store_errors():
-            return _reading(await self._look_up.run([str(key)], arguments), event_ids)
+            return _reading(await self._look_up.run([str(key)], arguments, patience_s), event_ids)
 
     async def key_kind(self, digest: str) -> str | None:
         """`write`, `read` or `admin` of the API key with this hex SHA-256; None when there is no such key."""

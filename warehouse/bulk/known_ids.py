@@ -12,13 +12,12 @@ from typing import Final
 import polars as pl
 import pyarrow as pa
 
-from warehouse.lake import read_files
+from warehouse.lake import in_turns, read_files
 from warehouse.records import LakeFile
 
 _SEED: Final = 20_240_229
 _LARGEST_RUN: Final = 1 << 25
 """Hashes of a run: merging two of them is in memory."""
-_FILES_AT_ONCE: Final = 256
 
 
 @dataclass(slots=True)
@@ -44,8 +43,7 @@ class KnownIds:
             LakeError: one of them is missing.
         """
         new = [file for file in files if file.path not in self._paths]
-        for start in range(0, len(new), _FILES_AT_ONCE):
-            some = new[start : start + _FILES_AT_ONCE]
+        for some in in_turns(new):
             ids = [read_files(self.lake, [file], ["event_id"]).with_columns(file=self._number(file)) for file in some]
             self._add(hashed(pl.concat(ids).collect()))
 

@@ -210,12 +210,11 @@ def _as_written(new: pl.DataFrame) -> pl.DataFrame:
 
 def _landed(ids: pl.Series, known: KnownIds, files: Sequence[LakeFile]) -> pl.DataFrame:
     """What events of the lake with these ids say."""
-    if not files:
-        types = {name: pl.Int64() if name.endswith("_ms") else pl.String() for name in _CONTENT}
-        return pl.DataFrame(schema=types)
+    types = {name: pl.Int64() if name.endswith("_ms") else pl.String() for name in _CONTENT}
     wanted = ids.to_frame("event_id").lazy()
-    rows = lake.read_files(known.lake, files, _CONTENT)
-    return rows.join(wanted, on="event_id", how="semi").collect(engine="streaming")
+    scans = (lake.read_files(known.lake, some, _CONTENT) for some in lake.in_turns(files))
+    found = (rows.join(wanted, on="event_id", how="semi").collect(engine="streaming") for rows in scans)
+    return pl.concat([pl.DataFrame(schema=types), *found])
 
 
 def _content(events: pl.DataFrame) -> pl.DataFrame:
