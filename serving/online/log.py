@@ -23,7 +23,9 @@ from dsl.identity_text import IDENTITY_TYPES, read_identity
 from serving.online.connection import store_errors
 from serving.online.keys import Keys
 
-_PAGE = 1_000
+_PAGE, _LARGE_PAGE = 1_000, 2_000
+_AT, _WHO, _RECORD, _PLAIN = 1, 5, 7, 8
+"""Where fields of an event stand in its entry, name before value (append.lua), and how long a plain one is."""
 _RAW: Final[dict[str, Any]] = {NEVER_DECODE: True}
 _many_names = msgspec.json.Decoder(list[list[str]])
 _names = msgspec.json.Decoder(list[str])
@@ -94,10 +96,12 @@ class LogPage:
 
 def read_pages(client: redis.Redis, project: str, after: int) -> Iterator[LogPage]:
     """The same as `read_log` gives, page after page, for who reads very much of it."""
-    run, key = cast(Any, client).execute_command, Keys(project).log
+    key, flat = Keys(project).log, redis.Redis(connection_pool=client.connection_pool)
+    # A mapping of each entry takes the client as long as all the rest of reading it.
+    flat.set_response_callback("XRANGE", lambda found, **_: found)
     while True:
         with store_errors():
-            found = run("XRANGE", key, f"({after}-0", "+", "COUNT", _PAGE, **_RAW)
+            found = cast(Any, flat).execute_command("XRANGE", key, f"({after}-0", "+", "COUNT", _LARGE_PAGE, **_RAW)
         if not found:
             return
         page = _log_page(found)
@@ -105,21 +109,29 @@ def read_pages(client: redis.Redis, project: str, after: int) -> Iterator[LogPag
         after = page.last_seq
 
 
-def _log_page(found: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> LogPage:
-    events = [entry for entry in found if b"who" in entry[1]]
-    others = [entry for entry in found if b"who" not in entry[1]] if len(events) < len(found) else []
-    aliases = {place: alias.decode() for place, (_, f) in enumerate(events) if (alias := f.get(b"alias")) is not None}
+def _log_page(found: Sequence[tuple[bytes, list[bytes]]]) -> LogPage:
+    events = [entry for entry in found if entry[1][_WHO - 1] == b"who"]
+    others = [entry for entry in found if entry[1][_WHO - 1] != b"who"] if len(events) < len(found) else []
     return LogPage(
         len(found),
         _seq(found[0][0]),
         _seq(found[-1][0]),
         [int(entry[:-2]) for entry, _ in events],
-        [int(fields[b"at"]) for _, fields in events],
-        _many_names.decode(b"[" + b",".join([fields[b"who"] for _, fields in events]) + b"]"),
-        b"[" + b",".join([fields[b"record"] for _, fields in events]) + b"]",
-        aliases,
-        [_log_entry(_seq(entry), {k.decode(): v.decode() for k, v in fields.items()}) for entry, fields in others],
+        [int(fields[_AT]) for _, fields in events],
+        _many_names.decode(b"[" + b",".join([fields[_WHO] for _, fields in events]) + b"]"),
+        b"[" + b",".join([fields[_RECORD] for _, fields in events]) + b"]",
+        {place: alias for place, (_, fields) in enumerate(events) if (alias := _alias(fields)) is not None},
+        [_log_entry(_seq(entry), _as_mapping(fields)) for entry, fields in others],
     )
+
+
+def _alias(fields: list[bytes]) -> str | None:
+    return None if len(fields) == _PLAIN else _as_mapping(fields).get("alias")
+
+
+def _as_mapping(fields: list[bytes]) -> dict[str, str]:
+    texts = [field.decode() for field in fields]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
 
 
 def _seq(entry: bytes) -> int:
