@@ -117,12 +117,7 @@ class Keys:
 
     def catalog(self, version: int) -> str:
         """Document of one catalog version."""
-        return f"{self.catalog_prefix}{version}"
-
-    @property
-    def catalog_prefix(self) -> str:
-        """What the keys of all catalog versions begin with."""
-        return self._key("catalog:")
+        return self._key(f"catalog:{version}")
 
     @property
     def snapshot(self) -> str:

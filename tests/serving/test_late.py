@@ -247,7 +247,7 @@ def test_a_full_log_takes_what_was_looked_up(plant: Plant) -> None:
 
 def test_ids_are_found_however_many_files(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lake is looked through file after file, each event once."""
-    monkeypatch.setattr("warehouse.landed._FILES_AT_ONCE", 2)
+    monkeypatch.setattr("warehouse.lake._FILES_AT_ONCE", 2)
     items = [replace(late(f"e{n}", "user:ann", ts_ms=OLD_MS + n * DAY_MS), is_late=False) for n in range(7)]
     for item in items:
         plant.append(item)
