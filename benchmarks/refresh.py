@@ -6,6 +6,7 @@ history. The instant of the question is the same everywhere.
 """
 
 import argparse
+import os
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -87,11 +88,18 @@ def refreshes(line: Line, history: str, new: int, rounds: int) -> Iterator[Run]:
         line.seconds = {}
         with line.timed("land"):
             land_more(_delta(line, number, new, now_ms), line.project, line.home, line.registry, now_ms)
+        _settle()
         used = _refresh(line, now_ms)
         yield Run(history, DELTA, events + number * new, new, line.seconds, used)
         line.seconds = {}
         used = _refresh(line, now_ms)
         yield Run(history, IDLE, events + (number + 1) * new, 0, line.seconds, used)
+
+
+def _settle() -> None:
+    """Landing has read all ids, which are more with more history; what it left to be written is none of a refresh."""
+    os.sync()
+    time.sleep(1)
 
 
 def _refresh(line: Line, now_ms: int) -> float:
