@@ -116,9 +116,9 @@ def hop_of(event: Event, grain_ms: int) -> int:
 
 def attributes_of(sources: Iterable[Tiles]) -> dict[str, object]:
     """Attributes of a profile: the newest write over its sources, by `(ts, event_id)`; null unsets."""
-    newest: dict[str, Write] = {}
+    newest: Mapping[str, Write] = {}
     for source in sources:
-        newest = _newest(newest, source.attributes)
+        newest = _newest(newest, source.attributes) if newest else source.attributes
     return {name: value for name, (_, _, value) in newest.items() if value is not None}
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import msgspec
@@ -55,8 +55,7 @@ class Limits:
     keep_s: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """What is asked about whom.
 
     Attributes:
@@ -69,7 +68,7 @@ class Asked:
 
     who: str
     flags: tuple[str, ...] | None
-    context: Mapping[str, object] = field(default_factory=dict)
+    context: Mapping[str, object] = {}
     events: Sequence[FreshEvent] = ()
     exposes: bool = True
 
@@ -79,8 +78,7 @@ class Asked:
         return self.who if ":" in self.who else None
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(msgspec.Struct, frozen=True):
     """Decisions of one profile, all from one state.
 
     Attributes:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from dsl.bases import Bases, bases_of
 from dsl.check import CheckedCatalog
 from dsl.clock import Clock
@@ -14,8 +16,7 @@ from dsl.tiles import Folded, Tiles, Write, attributes_of
 from serving.online.snapshot import Reading, SourceReading
 
 
-@dataclass(frozen=True, slots=True)
-class Unpacked:
+class Unpacked(msgspec.Struct, frozen=True):
     """What a reading holds, read for one catalog.
 
     Attributes:
@@ -83,8 +84,9 @@ class Fold:
 
 
 def _unpacked(tiles: Sequence[Tiles], fresh: Sequence[FreshEvent], checked: CheckedCatalog) -> Unpacked:
-    attributes = attributes_of([*tiles, Tiles(attributes=_written(fresh))])
-    instants = [each.last_ms for each in tiles if each.last_ms is not None] + [event.ts_ms for event in fresh]
+    attributes = attributes_of([*tiles, Tiles(attributes=_written(fresh))] if fresh else tiles)
+    instants = [each.last_ms for each in tiles if each.last_ms is not None]
+    instants += [event.ts_ms for event in fresh]
     return Unpacked(tiles, fresh, attributes, FreshEvents(fresh, checked), max(instants, default=None))
 
 

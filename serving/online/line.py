@@ -104,7 +104,6 @@ class _Talk(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._watched: asyncio.Future[Any] | None = None
         self._watch: asyncio.TimerHandle | None = None
-        self._unsent: list[bytes] = []
         self.is_over = False
 
     def ask(self, packed: bytes) -> "asyncio.Future[Any]":
@@ -112,18 +111,11 @@ class _Talk(asyncio.Protocol):
             raise redis.ConnectionError("the connection is lost")
         answer: asyncio.Future[Any] = self._loop.create_future()
         self._waiting.append(answer)
-        if not self._unsent:
-            # What is asked in one turn of the loop goes out at once: to send takes longer than all the rest of it.
-            self._loop.call_soon(self._send)
-        self._unsent.append(packed)
+        # At once: the store works while the rest of this turn of the loop is done here.
+        self._transport.write(packed)
         if self._watch is None:
             self._look()
         return answer
-
-    def _send(self) -> None:
-        unsent, self._unsent = self._unsent, []
-        if not self.is_over:
-            self._transport.write(b"".join(unsent))
 
     def data_received(self, data: bytes) -> None:
         """Some of what the store says."""

@@ -97,6 +97,12 @@ class KnownProject:
                 self._good_until_s = began_s + _RETRY_S
         return self._facts
 
+    def known_kind(self, key: str) -> str | None:
+        """The kind of a key that is known to work; None where the store has to be asked (`kinds`)."""
+        if self._facts is None or time.monotonic() > self._good_until_s:
+            return None
+        return self._facts.keys.get(_digest(key))
+
     async def kinds(self, keys: Iterable[str]) -> dict[str, str | None]:
         """`write`, `read` or `admin` of each key; None where it does not work.
 

@@ -1,7 +1,9 @@
 """What was published, and what one look into the store gives."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+
+import msgspec
 
 from dsl.clock import Clock
 
@@ -36,8 +38,7 @@ class Snapshot:
         return replace(self, tiles=tiles)
 
 
-@dataclass(frozen=True, slots=True)
-class SourceReading:
+class SourceReading(msgspec.Struct, frozen=True):
     """What the store has of one source at one moment.
 
     Attributes:
@@ -52,8 +53,7 @@ class SourceReading:
     fresh: Sequence[tuple[int, bytes]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """One consistent look: all that is known of a profile, and what it is to be judged by.
 
     Attributes:
@@ -74,6 +74,6 @@ class Reading:
     snapshot: Snapshot | None
     catalog_version: int | None
     is_loading: bool = False
-    ranks: Mapping[str, int] = field(default_factory=dict)
+    ranks: Mapping[str, int] = {}
     known_events: frozenset[str] = frozenset()
     coming_version: int | None = None

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import redis
+from msgspec import structs
 
 from dsl.check import check_catalog
 from dsl.event_record import EventRecord, write_record
@@ -187,7 +188,9 @@ def test_an_event_that_the_base_has_is_counted_once(online: redis.Redis, project
     record = write_record(EventRecord("e", "track", "purchase", 9_000_000, 9_000_000, 0)).encode()
     for seqs, count in (((1, 2), 2), ((2, 3), 3), ((3, 4), 4)):
         fresh = [(seq, record) for seq in seqs]
-        seen = replace(reading, sources=[replace(source, fresh=fresh) for source in reading.sources if source.base])
+        seen = structs.replace(
+            reading, sources=[structs.replace(source, fresh=fresh) for source in reading.sources if source.base]
+        )
         assert count * 1_000_000 == FOLD.state(seen, 10_000_000).aggregates[COUNT]
 
 
