@@ -56,6 +56,7 @@ bench: $(VENV)/.development ## Measure (half an hour); prints the machine, keeps
 	@$(RUN)/python -m benchmarks.load $(ARGS)
 	@$(RUN)/python -m benchmarks.publication $(ARGS)
 	@$(RUN)/python -m benchmarks.refresh $(ARGS)
+	@$(RUN)/python -m benchmarks.start $(ARGS)
 
 mutants: $(VENV)/.development ## Seeded faults: each must fail the test that is named for it
 	@$(RUN)/python -m tests.mutants.run $(ARGS)
