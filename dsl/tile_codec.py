@@ -71,12 +71,14 @@ class TileFormatError(ValueError):
 
 _decoder = msgspec.msgpack.Decoder(_Rest)
 _loose_decoder = msgspec.msgpack.Decoder(list[tuple[int, Any]])
+_raw_decoder = msgspec.msgpack.Decoder(list[tuple[int, msgspec.Raw]])
 _encoder = msgspec.msgpack.Encoder()
 _FORMAT: Final = FORMAT.to_bytes(4, "little")
 _RUN_BYTES: Final = sum(WIDTH[code] for code in RUNS)
 _ROW_BYTES: Final[Mapping[FamilyName, int]] = {
     family: sum(WIDTH[code] for code in codes) for family, codes in COLUMNS.items()
 }
+_HOP: Final = itemgetter(0)
 _NO_REST: Final = _Rest({}, {})
 _NOTHING: Final = _encoder.encode({})
 
@@ -196,10 +198,11 @@ class PackedHops(NamedTuple):
             case "moments":
                 _, counts, lows, spans = section
                 last = hops[end - 1] * unit + lows[end - 1] + spans[end - 1]
-                return ((sum(counts[first:end]), hops[first] * unit + lows[first], last),)
+                return ((sum(counts[first:end].tolist()), hops[first] * unit + lows[first], last),)
             case "numbers":
-                _, counts, totals, least, greatest = (column[first:end] for column in section)
-                return ((sum(counts), sum(totals), min(least), max(greatest)),)
+                _, counts, totals, least, greatest = section
+                total, lowest = sum(totals[first:end].tolist()), min(least[first:end].tolist())
+                return ((sum(counts[first:end].tolist()), total, lowest, max(greatest[first:end].tolist())),)
             case "instants":
                 return ((min(section[1][first:end]), max(section[2][first:end])),)
         return (frozenset(hops[first:end]),)
@@ -238,8 +241,14 @@ class LooseHops:
     _states: HopStates | None = None
 
     def since(self, start: int | None) -> Iterable[Any]:
-        """As `dsl.tiles.Hops`."""
-        return self._read().since(start)
+        """As `dsl.tiles.Hops`; of the first and the last event the earliest and the latest of these hops know all."""
+        if self.family != "ends":
+            return self._read().since(start)
+        decode, held = FAMILIES[self.family].decode, _raw_decoder.decode(self.encoded)
+        if start is not None:
+            held = [tile for tile in held if tile[0] * self.unit >= start]
+        chosen = (min(held, key=_HOP), max(held, key=_HOP)) if len(held) > 1 else held
+        return [decode(msgspec.msgpack.decode(state)) for _, state in chosen]
 
     def first(self, start: int) -> int | None:
         """As `dsl.tiles.Hops`."""
