@@ -124,6 +124,13 @@ def test_landing_again_changes_nothing(store: Store) -> None:
     assert (1, 2, 3) == (landing.landed, landing.duplicates, landing.seq_lo)
 
 
+def test_ids_are_known_however_many_files(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has landed is looked through some files at a time: none is left out."""
+    monkeypatch.setattr("warehouse.lake._FILES_AT_ONCE", 2)
+    days = [event(f"on-{day}", f"2017-03-0{day}T12:00:00Z") for day in range(1, 6)]
+    assert [5, 0] == [store.land(frame(*days)).landed for _ in range(2)]
+
+
 def test_first_of_one_id_wins(store: Store) -> None:
     """Of events with one id the earliest by `ts` lands, of those the first in the batch; the others are duplicates."""
     landing = store.land(
