@@ -105,10 +105,11 @@ def _timed(contestant: Contestant, work: Callable[[], object]) -> Run:
     begin, begin_cpu = time.perf_counter(), time.process_time()
     work()
     seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - begin_cpu
-    return Run(contestant.name, seconds, cpu_seconds, _peak_bytes())
+    return Run(contestant.name, seconds, cpu_seconds, peak_bytes())
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
+    """Largest resident memory of this process until now."""
     # Linux hands `ru_maxrss` of the parent down to a new process; the high-water mark of its own memory starts anew.
     if _STATUS.exists():
         marked = re.search(r"^VmHWM:\s+(\d+) kB$", _STATUS.read_text(encoding="ascii"), flags=re.MULTILINE)

@@ -1,21 +1,25 @@
 """Loading events from Parquet, against copying the same file: what reading, a codec and the disk allow at best.
 
 The shop's tickets, copied to more households, in the order of time. Contestants run in turns, each run into an empty
-home: Polars scans the file and writes it again; `tinycdp load` without its refresh, event ids derived from three
-columns, every column a property. Seconds of all cores are told too: what else the machine does changes them less.
+home and in a process of its own: Polars scans the file and writes it again; `tinycdp load` without its refresh, event
+ids derived from three columns, every column a property. Seconds of all cores are told too: what else the machine does
+changes them less; and the peak of memory, which `--copies 2 16` compares for files of other sizes.
 """
 
 import argparse
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 from rich.console import Console
 
-from benchmarks.alone import Run
+from benchmarks.alone import Run, peak_bytes
 from benchmarks.report import keep, runs_table
 from dsl.source import Source
 from examples.shop.journey import TIMEZONE, read_events
@@ -68,34 +72,45 @@ def load(path: Path, folder: Path) -> None:
         Loading([Input.of(path, mapping)], mapping, home, registry, project, online).run()
 
 
-def timed(contestant: str, work: Callable[[Path, Path], None], path: Path, bench: Path) -> Run:
-    """One run in a folder of its own. The peak of memory is not told: all contestants share a process."""
+def timed(contestant: str, path: Path, bench: Path) -> Run:
+    """One run in a folder of its own, in this process."""
     folder = Path(tempfile.mkdtemp(dir=bench))
     try:
         begin, cpu = time.perf_counter(), time.process_time()
-        work(path, folder)
-        return Run(contestant, time.perf_counter() - begin, time.process_time() - cpu, 0)
+        CONTESTANTS[contestant](path, folder)
+        return Run(contestant, time.perf_counter() - begin, time.process_time() - cpu, peak_bytes())
     finally:
         shutil.rmtree(folder)
 
 
+CONTESTANTS: Final[Mapping[str, Callable[[Path, Path], None]]] = {COPY: copy, LOAD: load}
+
+
+def measure(copies: int, rounds: int, bench: Path, console: Console) -> None:
+    """One size: writes the file, runs the contestants in turns, prints medians, keeps raw timings."""
+    path = bench / f"tickets-{copies}.parquet"
+    events = write_tickets(path, copies)
+    runs = []
+    # A new process for each, so that its peak is its own.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as alone:
+        for _ in range(max(rounds, 1)):
+            runs += [alone.submit(timed, contestant, path, bench).result() for contestant in CONTESTANTS]
+    console.print(f"{events:,} events, {path.stat().st_size / 2**20:.0f} MiB of Parquet")
+    console.print(runs_table(runs, LOAD, events))
+    console.print(f"raw timings: {keep(bench, 'load', {'events': events, 'copies': copies}, runs)}")
+
+
 def main() -> None:
-    """Writes the file, runs the contestants in turns, prints medians, keeps raw timings."""
+    """One size after another."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=MIN_ROUNDS)
-    parser.add_argument("--copies", type=int, default=3, help="how many times the shop's households")
+    parser.add_argument("--copies", type=int, nargs="+", default=(3,), help="how many times the shop's households")
     choices = parser.parse_args()
     bench = Settings.read().home.path / "bench"
     bench.mkdir(parents=True, exist_ok=True)
-    path = bench / f"tickets-{choices.copies}.parquet"
-    events = write_tickets(path, choices.copies)
-    runs = []
-    for _ in range(max(choices.rounds, 1)):
-        runs += [timed(COPY, copy, path, bench), timed(LOAD, load, path, bench)]
-    console = Console()
-    console.print(f"{events:,} events, {path.stat().st_size / 2**20:.0f} MiB of Parquet")
-    console.print(runs_table(runs, LOAD, events))
-    console.print(f"raw timings: {keep(bench, 'load', {'events': events, 'copies': choices.copies}, runs)}")
+    console = Console(width=120)
+    for copies in choices.copies:
+        measure(copies, choices.rounds, bench, console)
 
 
 if __name__ == "__main__":

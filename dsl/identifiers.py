@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from typing import Final, Literal
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from dsl.numbers import replace_surrogates
 
@@ -27,7 +27,6 @@ Source: what senders put there when they have no id; the lists of other customer
 
 PROFILE_NAMESPACE: Final = UUID("6f1d0a3e-7c52-5e0b-9b64-2d8f4b7a1c95")
 """Namespace of all profile ids."""
-_NAMESPACE: Final = PROFILE_NAMESPACE.bytes
 
 _STRENGTH: Final[Mapping[Kind, int]] = {kind: place for place, kind in enumerate(KINDS)} | {
     "email_hash": KINDS.index("email")
@@ -102,11 +101,4 @@ def profile_id(identifier: str) -> str:
     >>> profile_id("user:208")
     '02c4bdd9-5236-5938-86aa-4183ef2979ee'
     """
-    # As `uuid.uuid5`, in a quarter of its time: every decision about an identifier takes one.
-    hashed = bytearray(
-        hashlib.sha1(_NAMESPACE + replace_surrogates(identifier).encode(), usedforsecurity=False).digest()[:16]
-    )
-    hashed[6] = hashed[6] & 0x0F | 0x50
-    hashed[8] = hashed[8] & 0x3F | 0x80
-    text = hashed.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return str(uuid5(PROFILE_NAMESPACE, replace_surrogates(identifier)))
