@@ -131,7 +131,7 @@ def publish_users(settings: Settings) -> str:
     ids = [f"user:user-{number}" for number in range(USERS)]
     publish_profiles(client, PROJECT, cut, [Profile(profile_id(each), each, 1, {each: 1}) for each in ids])
     publication.bases(
-        (each, pack(tiles_of(_events(each, now_ms), fold.bases, fold.checked), fold.bases)) for each in ids
+        [{each: pack(tiles_of(_events(each, now_ms), fold.bases, fold.checked), fold.bases) for each in ids}]
     )
     publication.end(CATALOG.to_document())
     client.mset({f"baseline:user-{number}": "x" * 600 for number in range(USERS)} | {"baseline:catalog": "1"})

@@ -80,7 +80,7 @@ def publish(line: Line, refresh: Refresh) -> Run:
     publication = Publication(line.client, PROJECT, snapshot)
     publication.begin()
     packed = packed_sources(line.connection, line.checked, refresh, 0, frozenset())
-    sources = publication.bases((source.source_id, source.packed) for source in packed)
+    sources = publication.bases(packed)
     seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - begin_cpu
     keys = line.client.scan_iter(match=Keys(PROJECT).base("*").replace("{", "[{]"), count=10_000)
     return _run(OURS, line, [str(key).encode() for key in keys], sources, (seconds, cpu_seconds), before)

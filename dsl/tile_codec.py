@@ -1,30 +1,30 @@
 """The tiles of a source as bytes, which decisions read without making a Python object of each tile.
 
-Numbers lie in columns of fixed width, run after run (a run is a base at one grain, its hops in order), so that a
-publication cuts them out of columns of a table, and a window is a slice of them. What has no fixed width, or is too
+Numbers lie in rows of fixed width, run after run (a run is a base at one grain, its hops in order), so that a
+publication cuts them out of the rows of a table, and a window is a slice of them. What has no fixed width, or is too
 large for it, is kept tile by tile.
 
 | part | bytes, little-endian |
 |---|---|
 | header | format: 32 bits; number of runs of each family: 16 bits; cut, instant of the newest event: 64 |
-| of each family | base, grain, length of each run: 64, 32, 32 bits; then the family's columns, below |
+| of each family | a row each run: base, grain, number of its tiles: 64, 32, 32 bits; then a row each tile, below |
 | the rest | MessagePack of attributes and tiles by themselves, by base and grain; nothing when there are neither |
 
-| family | columns |
+| family | columns of a row |
 |---|---|
 | moments | hop, count, first instant after the hop's begin, last instant after the first: 32 bits each |
 | numbers | hop, count: 32 bits; total, least, greatest: 64 |
-| instants | hop: 32 bits; earliest, latest: 64 |
+| instants | hop, zero: 32 bits; earliest, latest: 64 |
 | days | hop: 32 bits |
 
 A hop is written as its number: the first millisecond divided by the grain; of a local date the day's number.
 """
 
 import struct
-from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from operator import itemgetter
 from typing import Any, Final, Literal, NamedTuple
 
@@ -34,19 +34,19 @@ from dsl.bases import LOCAL_DAY, Base, Bases
 from dsl.folds import FAMILIES, FamilyName
 from dsl.tiles import Hops, HopStates, Tiles, Write
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Bytes of another format are not read."""
 TypeCode = Literal["I", "q", "Q"]
-"""Of `array`: 32 bits unsigned, 64 bits signed, 64 bits unsigned."""
+"""Of `struct`: 32 bits unsigned, 64 bits signed, 64 bits unsigned."""
 COLUMNS: Final[Mapping[FamilyName, Sequence[TypeCode]]] = {
     "moments": ("I", "I", "I", "I"),
     "numbers": ("I", "I", "q", "q", "q"),
-    "instants": ("I", "q", "q"),
+    "instants": ("I", "I", "q", "q"),
     "days": ("I",),
 }
-"""Each family's columns; the other families have none."""
+"""Each family's columns; the other families have none. Each begins at a multiple of its width."""
 RUNS: Final[Sequence[TypeCode]] = ("Q", "I", "I")
-"""What tells the runs apart: id of the base, grain, number of rows."""
+"""What tells the runs apart: id of the base, grain, number of tiles."""
 WIDTH: Final[Mapping[TypeCode, int]] = {"I": 4, "q": 8, "Q": 8}
 """Bytes of a value."""
 
@@ -57,7 +57,6 @@ HEADER: Final = struct.Struct("<I4Hqq")
 """Format, runs of each family, cut, instant of the newest event."""
 NEVER: Final = -(2**63)
 """Written for no event at all."""
-_CODES: Final = {family: (*RUNS, *codes) for family, codes in COLUMNS.items()}
 
 
 class _Rest(msgspec.Struct, array_like=True, gc=False):
@@ -74,10 +73,14 @@ _loose_decoder = msgspec.msgpack.Decoder(list[tuple[int, Any]])
 _raw_decoder = msgspec.msgpack.Decoder(list[tuple[int, msgspec.Raw]])
 _encoder = msgspec.msgpack.Encoder()
 _FORMAT: Final = FORMAT.to_bytes(4, "little")
-_RUN_BYTES: Final = sum(WIDTH[code] for code in RUNS)
-_ROW_BYTES: Final[Mapping[FamilyName, int]] = {
-    family: sum(WIDTH[code] for code in codes) for family, codes in COLUMNS.items()
+_RUN_CODES: Final = "".join(RUNS)
+_RUN: Final = struct.Struct("<" + _RUN_CODES)
+_PLACES: Final = {
+    family: [(sum(WIDTH[each] for each in codes[:number]) // WIDTH[code], code) for number, code in enumerate(codes)]
+    for family, codes in COLUMNS.items()
 }
+"""Where each column begins, counted in values of its own width."""
+_ROWS: Final = {family: struct.Struct("<" + "".join(codes)) for family, codes in COLUMNS.items()}
 _HOP: Final = itemgetter(0)
 _NO_REST: Final = _Rest({}, {})
 _NOTHING: Final = _encoder.encode({})
@@ -105,7 +108,7 @@ def pack_rest(attributes: bytes, loose: Sequence[Loose]) -> bytes:
 
 def pack(tiles: Tiles, bases: Bases) -> bytes:
     """The tiles of a source."""
-    sections: dict[FamilyName, list[list[int]]] = {}
+    sections: dict[FamilyName, tuple[list[bytes], list[bytes]]] = {}
     loose: list[Loose] = []
     for key, grains in tiles.hops.items():
         base = bases.by_key[key]
@@ -113,13 +116,13 @@ def pack(tiles: Tiles, bases: Bases) -> bytes:
             tight, others = _split(base, grain, hops)
             loose += others
             if tight:
-                section = sections.setdefault(base.family, [[] for _ in _CODES[base.family]])
-                columns = zip(*tight, strict=True)
-                for column, values in zip(section, ([base.id], [grain], [len(tight)], *columns), strict=True):
-                    column.extend(values)
-    runs = (len(sections[family][0]) if family in sections else 0 for family in COLUMNS)
-    header = HEADER.pack(FORMAT, *runs, tiles.cut, NEVER if tiles.last_ms is None else tiles.last_ms)
-    content = [each for family in COLUMNS if family in sections for each in _as_bytes(family, sections[family])]
+                runs, rows = sections.setdefault(base.family, ([], []))
+                runs.append(_RUN.pack(base.id, grain, len(tight)))
+                rows += starmap(_ROWS[base.family].pack, tight)
+    written = [sections.get(family, ([], [])) for family in COLUMNS]
+    counts = (len(runs) for runs, _ in written)
+    header = HEADER.pack(FORMAT, *counts, tiles.cut, NEVER if tiles.last_ms is None else tiles.last_ms)
+    content = (part for runs, rows in written for part in (*runs, *rows))
     attributes = pack_attributes(tiles.attributes) if tiles.attributes else b""
     return b"".join((header, *content, pack_rest(attributes, loose)))
 
@@ -151,30 +154,24 @@ def unpack(packed: bytes, bases: Bases) -> Tiles:
 class _Section:
     """All runs of a family, whose columns are cut when the first of them is asked for."""
 
-    __slots__ = ("_columns", "_family", "_packed", "_rows", "_start")
+    __slots__ = ("_columns", "_family", "_rows")
 
-    def __init__(self, packed: bytes, family: FamilyName, start: int, rows: int) -> None:
-        self._packed = packed
+    def __init__(self, family: FamilyName, rows: memoryview) -> None:
         self._family = family
-        self._start = start
         self._rows = rows
         self._columns: Sequence[memoryview] | None = None
 
     @property
     def columns(self) -> Sequence[memoryview]:
-        """One after another, as `COLUMNS` has them."""
+        """As `COLUMNS` has them."""
         if self._columns is None:
-            content, start, found = memoryview(self._packed), self._start, []
-            for code in COLUMNS[self._family]:
-                end = start + WIDTH[code] * self._rows
-                found.append(content[start:end].cast(code))
-                start = end
-            self._columns = found
+            rows, size = self._rows, _ROWS[self._family].size
+            self._columns = [rows.cast(code)[place :: size // WIDTH[code]] for place, code in _PLACES[self._family]]
         return self._columns
 
 
 class PackedHops(NamedTuple):
-    """One run: the tiles of a base at one grain, in columns.
+    """One run: the tiles of a base at one grain, in rows.
 
     Attributes:
         section: all runs of the family.
@@ -204,7 +201,7 @@ class PackedHops(NamedTuple):
                 total, lowest = sum(totals[first:end].tolist()), min(least[first:end].tolist())
                 return ((sum(counts[first:end].tolist()), total, lowest, max(greatest[first:end].tolist())),)
             case "instants":
-                return ((min(section[1][first:end]), max(section[2][first:end])),)
+                return ((min(section[2][first:end]), max(section[3][first:end])),)
         return (frozenset(hops[first:end]),)
 
     def first(self, start: int) -> int | None:
@@ -223,6 +220,8 @@ class PackedHops(NamedTuple):
                     yield start, (count, start + low, start + low + span)
                 case "days":
                     yield start, frozenset((hop,))
+                case "instants":
+                    yield start, tuple(row[1:])
                 case _:
                     yield start, tuple(row)
 
@@ -290,15 +289,16 @@ def _unpack_family(  # one step of `unpack`
     packed: bytes, start: int, family: FamilyName, runs: int, bases: Bases, hops: dict[str, dict[int, Hops]]
 ) -> int:
     """Puts the runs of a family into `hops`; where the next family begins."""
-    told = struct.unpack_from(f"<{runs}Q{2 * runs}I", packed, start)
-    lengths = told[2 * runs :]
-    start, rows = start + _RUN_BYTES * runs, int(sum(lengths))
-    section, row = _Section(packed, family, start, rows), 0
-    for id_, grain, length in zip(told[:runs], told[runs : 2 * runs], lengths, strict=True):
+    told = struct.unpack_from("<" + runs * _RUN_CODES, packed, start)
+    lengths = told[2::3]
+    start += _RUN.size * runs
+    end = start + _ROWS[family].size * int(sum(lengths))
+    section, row = _Section(family, memoryview(packed)[start:end]), 0
+    for id_, grain, length in zip(told[::3], told[1::3], lengths, strict=True):
         if (base := bases.by_id.get(id_)) is not None:
             hops.setdefault(base.key, {})[grain] = PackedHops(family, grain or 1, section, row, row + length)
         row += length
-    return start + _ROW_BYTES[family] * rows
+    return end
 
 
 def _split(base: Base, grain: int, hops: Hops) -> tuple[list[tuple[int, ...]], list[Loose]]:
@@ -320,8 +320,10 @@ def _row(family: FamilyName, start: int, hop: int, state: Any) -> tuple[int, ...
         case "moments":
             count, low, high = state
             return hop, count, low - start, high - low
-        case "numbers" | "instants":
+        case "numbers":
             return hop, *state
+        case "instants":
+            return hop, 0, *state
         case "days":
             return (hop,)
     return None
@@ -333,7 +335,3 @@ def fits(family: FamilyName, row: Sequence[int]) -> bool:
         0 <= value < 2**32 if code == "I" else -(2**63) <= value < 2**63
         for code, value in zip(COLUMNS[family], row, strict=True)
     )
-
-
-def _as_bytes(family: FamilyName, columns: Sequence[Sequence[int]]) -> list[bytes]:
-    return [array(code, column).tobytes() for code, column in zip(_CODES[family], columns, strict=True)]

@@ -82,7 +82,7 @@ def publish(  # noqa: PLR0913  # what is told, to whom, and what it is told from
         _seen_from(log, left, lambda known: publish_newest(client, project, known, left))
     reached("publication.after_identities")
     sources = packed_sources(connection, kept, refresh, since, known)
-    written = publication.bases(((source.source_id, source.packed) for source in sources), progress)
+    written = publication.bases(sources, progress)
     reached("publication.after_bases")
     publication.ranks(read_ranks(connection, checked))
     reached("publication.after_ranks")

@@ -6,7 +6,7 @@ are put in the order of sources once, then cut into bytes, column by column: no 
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from dsl.check import CheckedCatalog
 from dsl.folds import FAMILIES, FamilyName, histogram_of, values_of
@@ -28,27 +28,26 @@ _ROWS: Final = 8_000_000
 """Tiles that are sorted in memory at a time, about: some hundred megabytes."""
 _CHOOSE = """
 CREATE OR REPLACE TEMP TABLE published AS
-SELECT CAST(row_number() OVER (ORDER BY source_id) - 1 AS INTEGER) AS n, source_id, source_no, last_seen_ms
+SELECT CAST(row_number() OVER (ORDER BY source_no, source_id) - 1 AS INTEGER) AS n, source_id, source_no, last_seen_ms
 FROM (
-    {heard_from}
-    UNION SELECT source_id FROM tiles JOIN tile_sources USING (source_no) WHERE base_id IN ({new_bases})
+    {sources}
 ) LEFT JOIN sources USING (source_id) LEFT JOIN tile_sources USING (source_id)
+"""
+_WITH_TILES: Final = "SELECT source_id FROM tiles JOIN tile_sources USING (source_no) WHERE base_id IN ({bases})"
+_CHOSEN: Final = """
+SELECT source_id, last_seen_ms, coalesce(packed, ''::BLOB) AS packed
+FROM published LEFT JOIN packed_attributes USING (source_id) WHERE {bounds} ORDER BY n
 """
 _STATE: Final = ("count", "total", "low", "high", "first", "last", "counts", "numbers")
 """Columns of `tiles` that hold states."""
 
 
-class PackedSource(NamedTuple):
-    """A source and its tiles as `dsl.tile_codec.unpack` reads them."""
-
-    source_id: str
-    packed: bytes
-
-
 def packed_sources(
     connection: Connection, checked: CheckedCatalog, refresh: Refresh, since: int, held: frozenset[int]
-) -> Iterator[PackedSource]:
-    """Every source whose tiles or attributes differ from what is published, as of the refresh; in the order of ids.
+) -> Iterator[dict[str, bytes]]:
+    """Every source whose tiles or attributes differ from what is published, as of the refresh; some at a time.
+
+    By its id, what `dsl.tile_codec.unpack` reads.
 
     The connection must not run anything else while this is consumed.
 
@@ -61,13 +60,16 @@ def packed_sources(
     # Whoever has tiles has been heard from since the beginning.
     new = [str(each.base_id) for each in tiles if since and each.base.tiles_id(each.grain_ms) not in held]
     heard = heard_from(connection, since, refresh.cut)
-    connection.execute(_CHOOSE.format(heard_from=heard, new_bases=", ".join(new) or "NULL"))
+    sources = f"{heard} UNION {_WITH_TILES.format(bases=', '.join(new))}" if new else heard
+    connection.execute(_CHOOSE.format(sources=sources))
     chosen, at_once = count(connection, "SELECT count(*) FROM published"), _at_once(connection)
+    alike = count(connection, "SELECT count(*) FROM published WHERE n = source_no")
+    numbered_alike = alike == count(connection, "SELECT count(*) FROM tile_sources")
     # Of many, some are read first: the store has something to do meanwhile.
-    first = _SLICE if chosen > _MANY else at_once
-    starts = [0, *range(min(first, at_once), chosen, at_once)] if chosen else []
+    first = min(_SLICE, at_once) if chosen > _MANY else at_once
+    starts = [0, *range(first, chosen, at_once)] if chosen else []
     ranges = map(range, starts, [*starts[1:], chosen])
-    return chain.from_iterable(_range(connection, covered, refresh.cut, numbers) for numbers in ranges)
+    return chain.from_iterable(_range(connection, covered, refresh.cut, numbers, numbered_alike) for numbers in ranges)
 
 
 def _is_read(covered: Covered) -> bool:
@@ -80,20 +82,26 @@ def _at_once(connection: Connection) -> int:
     return max(1, min(_ROWS * sources // max(1, tiles), SOURCES_AT_ONCE))
 
 
-def _range(connection: Connection, covered: Sequence[Covered], cut: int, numbers: range) -> Iterator[PackedSource]:
+def _range(
+    connection: Connection, covered: Sequence[Covered], cut: int, numbers: range, numbered_alike: bool
+) -> Iterator[dict[str, bytes]]:
     """Sources by their numbers, whose tiles are sorted together."""
     bounds = f"n >= {numbers.start} AND n < {numbers.stop}"
-    columns = [read_columns(connection, family, its_own, numbers) for family, its_own in _by_family(covered).items()]
+    columns = [
+        read_columns(connection, family, its_own, numbers, numbered_alike)
+        for family, its_own in _by_family(covered).items()
+    ]
     is_loose = _sort_loose(connection, covered, [each.family for each in columns if not each.whole], bounds)
-    chosen = connection.sql(f"SELECT n, source_id, last_seen_ms FROM published WHERE {bounds}").pl().sort("n")
-    packed = connection.sql(f"SELECT n, packed FROM packed_attributes JOIN published USING (source_id) WHERE {bounds}")
-    attributes = dict(packed.pl().iter_rows())
+    chosen = connection.sql(_CHOSEN.format(bounds=bounds)).pl()
     for start in range(0, len(numbers), _SLICE):
         some, its_own = numbers[start : start + _SLICE], chosen[start : start + _SLICE]
         loose = _loose(connection, covered, f"n >= {some.start} AND n < {some.stop}") if is_loose else {}
-        rests = [pack_rest(attributes.get(n, b""), loose.get(n, ())) for n in some]
-        found = pack_sources(cut, its_own["last_seen_ms"].to_list(), columns, rests, start)
-        yield from map(PackedSource, its_own["source_id"].to_list(), found)
+        source_ids, last_ms, attributes = (column.to_list() for column in its_own)
+        rests = [
+            pack_rest(packed, loose.get(n, ())) if packed or loose else b""
+            for n, packed in zip(some, attributes, strict=True)
+        ]
+        yield dict(zip(source_ids, pack_sources(cut, last_ms, columns, rests, start), strict=True))
 
 
 def _by_family(covered: Sequence[Covered]) -> dict[FamilyName, list[Covered]]:

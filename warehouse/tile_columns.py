@@ -1,7 +1,7 @@
 """Tiles of many sources as columns, which are brought into the order of sources, of bases and of hops.
 
 They lie in the table base by base and hop by hop: sorting by source alone, which counts instead of comparing, is all
-that is to be done but for what refreshes have added since.
+that is to be done, but for what refreshes have added since and what is carried on, which are sorted in.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ SOURCES_AT_ONCE: Final = 2**16
 _SELECTED: Final[Mapping[FamilyName, Sequence[str]]] = {
     "moments": ("count", "low - hop_start", "high - low"),
     "numbers": ("count", "total", "low", "high"),
-    "instants": ("low", "high"),
+    "instants": ("0", "low", "high"),
     "days": (),
 }
 """The columns of `dsl.tile_codec.COLUMNS` after the hop, as those of `tiles` give them."""
@@ -81,7 +81,10 @@ class TileColumns:
 
     @cached_property
     def _by_source(self) -> npt.NDArray[np.intp]:
-        return np.argsort(self.source, kind="stable")
+        order = _in_order(self.base, self.words[:, 0])
+        if order is None:
+            return np.argsort(self.source, kind="stable")
+        return order.take(np.argsort(self.source.take(order), kind="stable"))
 
     def arranged(self, start: int, stop: int) -> "Arranged":
         """The rows of some sources: source by source, base by base, hop by hop."""
@@ -89,8 +92,7 @@ class TileColumns:
         places = self._by_source[before[start] : before[stop]]
         rows = np.diff(before[start : stop + 1])
         source = np.repeat(np.arange(stop - start, dtype=np.uint16), rows)
-        found = Arranged(rows, source, self.base.take(places), self.words.take(places, axis=0))
-        return found if found.in_order else found.sorted()
+        return Arranged(rows, source, self.base.take(places), self.words.take(places, axis=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,29 +109,38 @@ class Arranged:
     base: npt.NDArray[np.uint16]
     words: npt.NDArray[np.uint32]
 
-    @property
-    def in_order(self) -> bool:
-        """Whether they are in the order of sources, of bases and of hops."""
-        source, base, hop = self.source, self.base, self.words[:, 0]
-        later = (base[1:] > base[:-1]) | ((base[1:] == base[:-1]) & (hop[1:] > hop[:-1]))
-        return bool(np.all(later | (source[1:] > source[:-1])))
 
-    def sorted(self) -> "Arranged":
-        """The same rows in that order."""
-        key = (self.source.astype(np.int64) << 48) | (self.base.astype(np.int64) << 32) | self.words[:, 0]
-        order = np.argsort(key, kind="stable")
-        return Arranged(self.rows, self.source, self.base.take(order), self.words.take(order, axis=0))
+def _in_order(base: npt.NDArray[np.uint16], hop: npt.NDArray[np.uint32]) -> npt.NDArray[np.intp] | None:
+    """Places of the rows base by base and hop by hop; None where they lie so: what begins in order is not sorted."""
+    descents = np.flatnonzero((base[1:] < base[:-1]) | ((base[1:] == base[:-1]) & (hop[1:] < hop[:-1])))
+    if not len(descents):
+        return None
+    sorted_ = int(descents[0]) + 1
+    others = sorted_ + np.lexsort((hop[sorted_:], base[sorted_:]))
+    places = np.empty(len(others), np.intp)
+    for each in np.unique(base[others]):
+        chosen, begin, end = base[others] == each, *np.searchsorted(base[:sorted_], (each, each + 1))
+        places[chosen] = begin + np.searchsorted(hop[begin:end], hop[others[chosen]], side="right")
+    return np.insert(np.arange(sorted_), places, others)
 
 
-def read_columns(connection: Connection, family: FamilyName, covered: Sequence[Covered], numbers: range) -> TileColumns:
-    """The tiles of some bases of sources in `published`, by their numbers there."""
-    queries = [_query(family, _APART, range(len(covered)), covered, numbers)]
+def read_columns(
+    connection: Connection, family: FamilyName, covered: Sequence[Covered], numbers: range, numbered_alike: bool
+) -> TileColumns:
+    """The tiles of some bases of sources in `published`, by their numbers there.
+
+    Args:
+        numbered_alike: whether `published` has every source of tiles, numbered as in `tile_sources`: then nothing is
+            joined, and rows come in the order of the table.
+    """
+    chosen = ("source_no", "") if numbered_alike else ("n", "JOIN published USING (source_no)")
+    queries = [_query(family, _APART, range(len(covered)), covered, numbers, chosen)]
     if carrying := [place for place, each in enumerate(covered) if _carries(each)]:
         kinds = (_FIRST_DAY, _LAST_DAY) if family == "moments" else (_NO_DAY,)
-        queries += [_query(family, rows, carrying, covered, numbers) for rows in kinds]
-    found = connection.sql(" UNION ALL ".join(queries)).pl()
-    whole = not any(column.has_nulls() for column in found)
-    source, base, *values = (column.to_numpy() for column in (found if whole else found.drop_nulls()))
+        queries += [_query(family, rows, carrying, covered, numbers, chosen) for rows in kinds]
+    table = connection.sql(" UNION ALL ".join(queries)).to_arrow_table()
+    whole = not any(column.null_count for column in table.columns)
+    source, base, *values = (column.to_numpy() for column in (table if whole else table.drop_null()).columns)
     return TileColumns(family, covered, len(numbers), source, base, _words(values), whole)
 
 
@@ -139,18 +150,35 @@ def _words(values: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.uint32]:
     return np.concatenate(parts, axis=1)
 
 
-def _query(family: FamilyName, rows: str, places: Iterable[int], covered: Sequence[Covered], numbers: range) -> str:
-    """Rows of some bases, by their places among all."""
-    tile_bases = {place: covered[place].tile_base for place in places}
-    asked = ", ".join(f"({each.base_id}, {place}, {each.grain_ms or 1}::BIGINT)" for place, each in tile_bases.items())
-    texts = zip(COLUMNS[family], ("hop_start // unit", *_SELECTED[family]), strict=True)
+def _query(
+    family: FamilyName,
+    rows: str,
+    places: Iterable[int],
+    covered: Sequence[Covered],
+    numbers: range,
+    chosen: tuple[str, str],
+) -> str:
+    """Rows of some bases, by their places among all.
+
+    Args:
+        chosen: the column that numbers sources, and what it is joined from.
+    """
+    by_id = {covered[place].tile_base.base_id: (place, covered[place].tile_base.grain_ms or 1) for place in places}
+    place, unit = (_looked_up({id_: both[kind] for id_, both in by_id.items()}) for kind in (0, 1))
+    texts = zip(COLUMNS[family], (f"hop_start // {unit}", *_SELECTED[family]), strict=True)
     columns = ", ".join(f"TRY_CAST({text} AS {_TYPES[code]}) AS c{number}" for number, (code, text) in enumerate(texts))
+    number, joined = chosen
     return (
-        f"SELECT CAST(n - {numbers.start} AS USMALLINT) AS n, CAST(place AS USMALLINT) AS base, {columns} "
-        f"FROM {rows} JOIN (VALUES {asked}) AS asked (base_id, place, unit) USING (base_id) "
-        f"JOIN published USING (source_no) WHERE n >= {numbers.start} AND n < {numbers.stop} "
-        f"AND base_id IN ({', '.join(str(each.base_id) for each in tile_bases.values())})"
+        f"SELECT CAST({number} - {numbers.start} AS USMALLINT) AS n, CAST({place} AS USMALLINT) AS base, {columns} "
+        f"FROM {rows} {joined} WHERE {number} >= {numbers.start} AND {number} < {numbers.stop} "
+        f"AND base_id IN ({', '.join(map(str, by_id))})"
     )
+
+
+def _looked_up(by_id: Mapping[int, int]) -> str:
+    """A number of the base of a row: looked up in a list, as a join would not keep the order of rows."""
+    texts = (str(by_id[id_]) if id_ in by_id else "NULL" for id_ in range(max(by_id) + 1))
+    return f"list_extract([{', '.join(texts)}]::BIGINT[], base_id + 1)"
 
 
 def fits(family: FamilyName, covered: Covered) -> str:

@@ -4,6 +4,7 @@ Every key carries the hash tag `{<project>}`, so that one script is atomic over 
 """
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 _GLOB = re.compile(r"([*?\[\]\\^])")
@@ -157,6 +158,12 @@ class Keys:
     def ident(self, identifier: str) -> str:
         """Profile id of an identifier, which is written `<kind>:<value>`."""
         return self._key(f"ident:{identifier}")
+
+    @staticmethod
+    def each(key: Callable[[str], str], ids: Iterable[str]) -> list[str]:
+        """The keys of many sources, profiles or identifiers, a method of this class given."""
+        beginning = key("")
+        return [beginning + each for each in ids]
 
     @property
     def watched(self) -> tuple[str, ...]:

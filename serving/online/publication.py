@@ -6,21 +6,23 @@ carries its own cut and the fresh events after it stay; whoever publishes next b
 that ended.
 """
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
-from operator import methodcaller
+from itertools import accumulate, chain, islice
+from queue import SimpleQueue
 from typing import Any, Final, cast
 
 import msgspec
 import redis
 
 from serving.online.connection import store_errors
-from serving.online.exceptions import OlderPublicationError
 from serving.online.keys import Keys
 from serving.online.snapshot import Snapshot
+from serving.online.steps import Command, Steps
 from serving.online.wire import pack_catalog, pack_ranks, pack_snapshot
 
 _CHUNK: Final = 500
@@ -47,6 +49,8 @@ end
 """
 _AHEAD: Final = 16
 """Chunks that wait to be sent."""
+_SENDERS: Final = 2
+"""So that the server reads one chunk while another is on its way."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -72,16 +76,25 @@ class Publication:
         Raises:
             OlderPublicationError: a newer one has begun; so from every other method too.
         """
-        self._step(lambda _: None)
+        with self._steps() as steps:
+            steps.take([])
 
-    def bases(self, sources: Iterable[tuple[str, bytes]], progress: Progress | None = None) -> int:
-        """Write the packed tiles of sources, and let go of their fresh events up to the cut; the number of sources."""
+    def bases(self, sources: Iterable[Mapping[str, bytes]], progress: Progress | None = None) -> int:
+        """Write the packed tiles of sources, and let go of their fresh events up to the cut; the number of sources.
+
+        Args:
+            sources: some at a time, by their ids.
+        """
         done = 0
-        # A chunk is on its way while the next ones are packed.
-        with ThreadPoolExecutor(max_workers=2) as sender:
+        idle: SimpleQueue[Steps] = SimpleQueue()
+        # Chunks are on their way while the next ones are packed.
+        with ExitStack() as stack:
+            for _ in range(_SENDERS):
+                idle.put(stack.enter_context(self._steps()))
+            sender = stack.enter_context(ThreadPoolExecutor(_SENDERS))
             waiting: deque[Future[int]] = deque()
             for chunk in _chunks(sources):
-                waiting.append(sender.submit(self._write_bases, chunk))
+                waiting.append(sender.submit(self._write_bases, idle, *chunk))
                 while waiting and (len(waiting) > _AHEAD or waiting[0].done()):
                     done += waiting.popleft().result()
                     if progress:
@@ -92,72 +105,59 @@ class Publication:
                     progress(done)
         return done
 
-    def _write_bases(self, chunk: Sequence[tuple[str, bytes]]) -> int:
-        keys, cut = self._keys, self.snapshot.cut
-        sources = [source for source, _ in chunk]
-        fresh = _encoder.encode([keys.fresh(source) for source in sources])
-        bases = [part for source, packed in chunk for part in (keys.base(source), packed)]
-
-        def write(queue: Any) -> None:
-            # No script: what passes through Lua is copied three times.
-            queue.execute_command("MSET", *bases)
-            queue.delete(*map(keys.chunk, sources))
-            queue.eval(_LET_GO, 0, cut, fresh)
-
-        self._step(write)
-        return len(chunk)
+    def _write_bases(self, idle: SimpleQueue[Steps], sources: Sequence[str], packed: Sequence[bytes]) -> int:
+        keys, steps = self._keys, idle.get()
+        try:
+            fresh, bases = keys.each(keys.fresh, sources), _pairs(keys.each(keys.base, sources), packed)
+            # No script writes them: what passes through Lua is copied three times.
+            write: list[Command] = [("MSET", *bases), ("DEL", *keys.each(keys.chunk, sources)), ("EXISTS", *fresh)]
+            *_, some_fresh = steps.take(write)
+            # A reader looks past events that its base has: they may go a moment later.
+            if some_fresh:
+                steps.take([("EVAL", _LET_GO, 0, self.snapshot.cut, _encoder.encode(fresh))])
+        finally:
+            idle.put(steps)
+        return len(sources)
 
     def ranks(self, ranks: Iterable[tuple[str, Mapping[str, int]]]) -> None:
         """Write the ranks of profiles."""
         stream = iter(ranks)
-        while chunk := list(islice(stream, _CHUNK)):
-            packed = {self._keys.rank(profile_id): pack_ranks(values) for profile_id, values in chunk}
-            self._step(methodcaller("mset", packed))
+        with self._steps() as steps:
+            while chunk := list(islice(stream, _CHUNK)):
+                names = self._keys.each(self._keys.rank, (profile_id for profile_id, _ in chunk))
+                steps.take([("MSET", *_pairs(names, [pack_ranks(values) for _, values in chunk]))])
 
     def end(self, document: Mapping[str, Any]) -> None:
         """Make its catalog version the one that decisions use, and announce the snapshot: in one step."""
         keys, snapshot = self._keys, self.snapshot
+        with self._steps() as steps:
+            write = ("MSET", keys.catalog(snapshot.catalog_version), pack_catalog(document))
+            announce = (keys.catalog_current, snapshot.catalog_version, keys.snapshot, pack_snapshot(snapshot))
+            steps.take([(*write, *announce), ("EVAL", _LOADED, 1, keys.loading, snapshot.cut)])
 
-        def write(queue: Any) -> None:
-            queue.set(keys.catalog(snapshot.catalog_version), pack_catalog(document))
-            queue.set(keys.catalog_current, str(snapshot.catalog_version))
-            queue.set(keys.snapshot, pack_snapshot(snapshot))
-            queue.eval(_LOADED, 1, keys.loading, snapshot.cut)
-
-        self._step(write)
-
-    def _step(self, write: Callable[[Any], None]) -> None:
-        """All that is queued at one moment, unless a newer publication has begun; else nothing."""
-        key, its_own = self._keys.publishing, (self.snapshot.cut, self.snapshot.as_of_ms)
-        with store_errors(), self.client.pipeline(transaction=True) as pipeline:
-            queue = cast(Any, pipeline)  # its commands are typed as if they were answered one by one
-            while True:
-                queue.watch(key)
-                begun = tuple(int(value or -1) for value in queue.hmget(key, "cut", "as_of"))
-                if begun > its_own:
-                    raise OlderPublicationError(
-                        f"the publication of cut {its_own[0]} stopped because cut {begun[0]} is already being"
-                        " published: nothing to do, the newer one stands"
-                    )
-                queue.multi()
-                if begun < its_own:
-                    queue.hset(key, mapping={"cut": its_own[0], "as_of": its_own[1]})
-                write(queue)
-                try:
-                    queue.execute()
-                except redis.WatchError:
-                    continue  # another one has begun meanwhile
-                return
+    @contextmanager
+    def _steps(self) -> Iterator[Steps]:
+        with store_errors():
+            pool = cast(Any, self.client.connection_pool)  # the library has no types there
+            connection = pool.get_connection()
+            try:
+                yield Steps(connection, self._keys.publishing, (self.snapshot.cut, self.snapshot.as_of_ms))
+            finally:
+                # It watches a key.
+                connection.disconnect()
+                pool.release(connection)
 
 
-def _chunks(sources: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
-    chunk: list[tuple[str, bytes]] = []
-    size = 0
-    for source in sources:
-        chunk.append(source)
-        size += len(source[1])
-        if size >= _CHUNK_BYTES or len(chunk) == _CHUNK:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
+def _pairs(names: Sequence[str], values: Sequence[str | bytes]) -> Iterator[str | bytes]:
+    return chain.from_iterable(zip(names, values, strict=True))
+
+
+def _chunks(batches: Iterable[Mapping[str, bytes]]) -> Iterator[tuple[list[str], list[bytes]]]:
+    for batch in batches:
+        sources, packed = list(batch), list(batch.values())
+        ends, start = list(accumulate(map(len, packed))), 0
+        while start < len(sources):
+            full = bisect_left(ends, (ends[start - 1] if start else 0) + _CHUNK_BYTES, start) + 1
+            stop = min(full, start + _CHUNK)
+            yield sources[start:stop], packed[start:stop]
+            start = stop

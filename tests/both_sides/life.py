@@ -65,7 +65,7 @@ class LifeBase(RuleBasedStateMachine):
         self.plant = open_plant(self.client, self.folder / "home", self.key, BEGINS_MS, ZONE.name)
         self.plant.version = self.version
         self.told = Told()
-        self.held: tuple[Snapshot, list[tuple[str, bytes]]] | None = None
+        self.held: tuple[Snapshot, list[dict[str, bytes]]] | None = None
         self.shown: set[tuple[str, ...]] = set()
         self.losses = self.turn = self.made = self.through = self.slept = 0
         self.written_s = 0.0

@@ -63,7 +63,7 @@ def test_no_reader_sees_an_event_twice_or_not(
         events = [read_event(entry.record, entry.seq, "user:ann") for entry in entries]
         tiles = tiles_of(events, FOLD.bases, FOLD.checked)
         publication = Publication(client, project, Snapshot(tiles.cut, next(numbers), 1, 0, "UTC"))
-        publication.bases([("user:ann", pack(tiles, FOLD.bases))])
+        publication.bases([{"user:ann": pack(tiles, FOLD.bases)}])
         publication.end(FOLD.checked.catalog.to_document())
         client.close()
 

@@ -1,8 +1,9 @@
 """Steps of the worker, of refreshes and of compaction, whole and killed; and of a store that is lost."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain, islice
 from typing import Any, Final
 
 import pytest
@@ -101,8 +102,8 @@ class Upkeep(Senders):
         """Some sources are written, the catalog and the snapshot are not."""
         whole = Publication.bases
 
-        def part(self: Publication, sources: Iterator[tuple[str, bytes]], progress: Any = None) -> int:
-            whole(self, [source for source, _ in zip(sources, range(written), strict=False)], progress)
+        def part(self: Publication, sources: Iterator[Mapping[str, bytes]], progress: Any = None) -> int:
+            whole(self, [dict(islice(chain.from_iterable(each.items() for each in sources), written))], progress)
             raise Killed
 
         with pytest.MonkeyPatch.context() as patch:
@@ -139,8 +140,7 @@ class Upkeep(Senders):
         with self.plant.bench() as bench:
             refresh = self.plant.compute(bench)
             kept = together(self.plant.checked, self.plant.fold.checked)
-            found = packed_sources(bench.connection, kept, refresh, 0, frozenset())
-            packed = [(source.source_id, source.packed) for source in found]
+            packed = list(packed_sources(bench.connection, kept, refresh, 0, frozenset()))
         snapshot = self.plant.snapshot(refresh)
         self.held, self.slept = (snapshot, packed), self.told.identities.seq
         Publication(self.client, self.plant.project, snapshot).begin()

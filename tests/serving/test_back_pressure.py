@@ -16,6 +16,8 @@ from serving.online import (
     BackPressureError,
     OnlineAppender,
     OnlineStoreError,
+    Publication,
+    Snapshot,
     append,
     connect,
     connect_async,
@@ -23,6 +25,7 @@ from serving.online import (
     read_late,
     read_log,
 )
+from serving.online.keys import Keys
 from serving.online.store import announce_cut
 from tests.serving.api import free_port
 from tests.serving.appended import NOW, dump, event
@@ -104,3 +107,16 @@ def test_a_server_without_memory(small: redis.Redis, project: str) -> None:
     small.config_set("maxmemory", "64mb")
     assert [sent + 1] == [answer.seq for answer in append(small, project, [checked], NOW)]
     assert [] == read_late(small, project)
+
+
+def test_a_publication_without_memory(small: redis.Redis, project: str) -> None:
+    """What a publication has written until then stands; it says why it ends, and is finished by doing it again."""
+    publication = Publication(small, project, Snapshot(10, 1_000, 1, 0, "UTC"))
+    publication.begin()
+    batches = [{f"user:{batch}-{n}": b"x" * 2_000 for n in range(100)} for batch in range(50)]
+    with pytest.raises(OnlineStoreError, match="maxmemory"):
+        publication.bases(batches)
+    small.config_set("maxmemory", "64mb")
+    assert 5_000 == publication.bases(batches)
+    keys = Keys(project)
+    assert {2_000} == {small.strlen(keys.base(source)) for batch in batches for source in batch}

@@ -1,8 +1,9 @@
 """The online store: what is published is what is read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 import redis
@@ -32,6 +33,7 @@ from serving.online import (
     snapshot,
 )
 from serving.online.keys import Keys
+from serving.online.steps import Command, Steps
 from tests.serving.world import CATALOG, COUNT, now_ms, packed, person, publish, publish_people
 
 ANN = profile_id("user:ann")
@@ -98,7 +100,7 @@ def test_an_older_publication_is_refused(online: redis.Redis, project: str, olde
     with pytest.raises(OlderPublicationError, match="already being published"):
         publish_one(online, project, older, 2)
     late = Publication(online, project, older)
-    for write in (lambda: late.bases([("user:ann", b"")]), lambda: late.ranks([(ANN, {})]), lambda: late.end({})):
+    for write in (lambda: late.bases([{"user:ann": b""}]), lambda: late.ranks([(ANN, {})]), lambda: late.end({})):
         with pytest.raises(OlderPublicationError):
             write()
     assert (SNAPSHOT, 3_000_000) == (snapshot(online, project), purchases(online, project, "user:ann"))
@@ -111,12 +113,11 @@ def test_a_publication_that_is_overtaken_stops(online: redis.Redis, project: str
     publication.begin()
     one = packed(person("x", 9_000_000, 1), FOLD, 10)
 
-    def sources() -> Iterator[tuple[str, bytes]]:
-        for number in range(1_200):
-            # The first thousand are on their way.
-            if number == 1_000:
-                publish_one(online, project, new, 5, "700")
-            yield f"user:{number}", one
+    def sources() -> Iterator[dict[str, bytes]]:
+        yield {f"user:{number}": one for number in range(1_000)}
+        # The first thousand are on their way.
+        publish_one(online, project, new, 5, "700")
+        yield {f"user:{number}": one for number in range(1_000, 1_200)}
 
     with pytest.raises(OlderPublicationError):
         publication.bases(sources())
@@ -131,20 +132,37 @@ def test_a_publication_that_is_overtaken_as_it_writes(
     """A newer one that begins after an older one has looked, and before it has written, is seen all the same."""
     old, new = SNAPSHOT, replace(SNAPSHOT, cut=11, as_of_ms=2_000)
     begun: list[bool] = []
-    multi = redis.client.Pipeline.multi
+    ask = Steps._ask
 
-    def late(pipeline: redis.client.Pipeline) -> None:
-        multi(pipeline)
-        if not begun:
+    def late(steps: Steps, commands: Sequence[Command]) -> list[object]:
+        if commands[0] == ("MULTI",) and not begun:
             begun.append(True)
             Publication(online, project, new).begin()
+        return ask(steps, commands)
 
     publication = Publication(online, project, old)
     publication.begin()
-    monkeypatch.setattr(redis.client.Pipeline, "multi", late)
+    monkeypatch.setattr(Steps, "_ask", late)
     with pytest.raises(OlderPublicationError):
-        publication.bases([("user:ann", packed(person("x", 9_000_000, 1), FOLD, 10))])
+        publication.bases([{"user:ann": packed(person("x", 9_000_000, 1), FOLD, 10)}])
     assert not online.exists(Keys(project).base("user:ann"))
+
+
+def test_a_publication_goes_on_when_its_connections_are_closed(online: redis.Redis, project: str) -> None:
+    """As by a server that was restarted: what was under way is written again."""
+    publication = Publication(online, project, SNAPSHOT)
+    publication.begin()
+
+    def sources() -> Iterator[dict[str, bytes]]:
+        for begin in range(0, 3_000, 500):
+            yield {f"user:{number}": str(number).encode() for number in range(begin, begin + 500)}
+            if begin == 1_500:
+                cast(Any, online).client_kill_filter(_type="normal", skipme=True)
+
+    assert 3_000 == publication.bases(sources())
+    keys = Keys(project)
+    names = keys.each(keys.base, (f"user:{number}" for number in range(3_000)))
+    assert [str(number) for number in range(3_000)] == online.mget(names)
 
 
 def test_the_same_publication_again(online: redis.Redis, project: str) -> None:
@@ -157,9 +175,20 @@ def test_the_same_publication_again(online: redis.Redis, project: str) -> None:
 def test_progress_counts_sources(online: redis.Redis, project: str) -> None:
     """Progress is told after each chunk and ends at the number of sources."""
     told: list[int] = []
-    sources = ((f"user:{number}", b"") for number in range(1_050))
-    assert 1_050 == Publication(online, project, SNAPSHOT).bases(sources, told.append)
+    sources = {f"user:{number}": b"" for number in range(1_050)}
+    assert 1_050 == Publication(online, project, SNAPSHOT).bases([sources], told.append)
     assert [500, 1_000, 1_050] == told
+
+
+def test_large_sources_are_written_a_few_at_a_time(online: redis.Redis, project: str) -> None:
+    """What one step writes is bounded in bytes too; a source beyond them goes alone, and each goes once."""
+    told: list[int] = []
+    sizes = [400_000, 400_000, 400_000, 1, 1, 3_000_000, 1, 999_999, 1]
+    batches = [{f"user:{number}": b"x" * size for number, size in enumerate(sizes)}, {}, {"user:last": b"y"}]
+    assert 10 == Publication(online, project, SNAPSHOT).bases(batches, told.append)
+    assert [3, 6, 8, 9, 10] == told
+    keys = Keys(project)
+    assert sizes == [online.strlen(keys.base(f"user:{number}")) for number in range(len(sizes))]
 
 
 def test_an_event_of_a_moment_ago_counts(online: redis.Redis, project: str) -> None:

@@ -155,7 +155,7 @@ def test_a_busy_source_is_folded(plant: Plant) -> None:
     assert counted * 1_000_000 == FOLD.state(reading, NOW_MS).aggregates[COUNT]
     # A new base takes the place of both.
     base = packed(person("ann", NOW_MS, 3), FOLD, counted - 1)
-    Publication(plant.client, plant.key, Snapshot(counted - 1, 1, 2, 0, "UTC")).bases([("user:ann", base)])
+    Publication(plant.client, plant.key, Snapshot(counted - 1, 1, 2, 0, "UTC")).bases([{"user:ann": base}])
     reading = look_up(plant.client, plant.key, "user:ann")
     assert [(None, 1)] == [(each.chunk, len(each.fresh)) for each in reading.sources if each.base]
     assert 4_000_000 == FOLD.state(reading, NOW_MS).aggregates[COUNT]
@@ -171,7 +171,7 @@ def test_a_chunk_does_not_overtake_a_publication(plant: Plant, monkeypatch: pyte
 
     def overtaken(self: ChunkFolding, keys: Keys, source_id: str) -> object:
         found = read(self, keys, source_id)
-        Publication(plant.client, plant.key, Snapshot(100, 1, 1, 0, "UTC")).bases([(source_id, base)])
+        Publication(plant.client, plant.key, Snapshot(100, 1, 1, 0, "UTC")).bases([{source_id: base}])
         return found
 
     monkeypatch.setattr(ChunkFolding, "_read", overtaken)
@@ -192,7 +192,7 @@ def test_a_publication_takes_the_place_of_a_chunk(plant: Plant) -> None:
     plant.append(*(item(f"e{number}", "user:ann") for number in range(HOT + 2)))
     assert ["user:ann"] == ChunkFolding(plant.client, plant.key, 1, FOLD).fold_hot(["user:ann"], HOT + 2)
     base = packed(person("ann", NOW_MS, 3), FOLD, HOT + 2)
-    Publication(plant.client, plant.key, Snapshot(HOT + 2, 1, 1, 0, "UTC")).bases([("user:ann", base)])
+    Publication(plant.client, plant.key, Snapshot(HOT + 2, 1, 1, 0, "UTC")).bases([{"user:ann": base}])
     assert 3_000_000 == FOLD.state(look_up(plant.client, plant.key, "user:ann"), NOW_MS).aggregates[COUNT]
 
 

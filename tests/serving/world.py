@@ -96,7 +96,7 @@ def publish_people(
     publication = Publication(client, project, snapshot)
     publication.begin()
     publish_profiles(client, project, snapshot.cut, [each.profile for each in people])
-    publication.bases((f"user:{each.user}", packed(each, fold, snapshot.cut)) for each in people)
+    publication.bases([{f"user:{each.user}": packed(each, fold, snapshot.cut) for each in people}])
     publication.end(catalog.to_document())
 
 

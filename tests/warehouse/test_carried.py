@@ -1,6 +1,7 @@
 """What is too old for any window is carried on in one tile a source: no value is another one for it."""
 
 import json
+from collections import ChainMap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -85,9 +86,7 @@ def assert_counted(bench: Bench, checked: CheckedCatalog, refresh: Refresh, even
     uses, bases = list(checked.aggregates.values()), bases_of(checked.aggregates.values())
     columns = ", ".join(f'"{use.column}"' for use in uses)
     found = {row[0]: row[1:] for row in bench.rows(f"SELECT profile_id, {columns} FROM aggregates")}
-    packed = {
-        each.source_id: each.packed for each in packed_sources(bench.connection, checked, refresh, 0, frozenset())
-    }
+    packed = dict(ChainMap(*packed_sources(bench.connection, checked, refresh, 0, frozenset())))
     owners = dict(bench.rows("SELECT source_id, profile_id FROM identities WHERE valid_to_seq IS NULL"))
     for profile, values in found.items():
         own = [replace(event, seq=1) for event in events if owners[event.source_id] == profile]

@@ -1,5 +1,7 @@
 """A refresh costs what is new: it opens no file of before, and still knows all that files of before have said."""
 
+from itertools import chain
+
 import pytest
 
 from dsl.bases import bases_of
@@ -47,7 +49,7 @@ def past_now(bench: Bench, now_ms: int) -> int:
 def published(bench: Bench, refresh: Refresh, since: int) -> list[str]:
     """Sources that are given to an online store which has all tiles of a cut."""
     held = bases_of(CHECKED.aggregates.values()).tiles_ids
-    return [each.source_id for each in packed_sources(bench.connection, CHECKED, refresh, since, held)]
+    return sorted(chain.from_iterable(packed_sources(bench.connection, CHECKED, refresh, since, held)))
 
 
 def aggregates(connection: Connection) -> list[tuple[object, ...]]:

@@ -50,6 +50,8 @@ def rows_of(draw: st.DrawFn, family: FamilyName, sources: int) -> Rows:
     values = {"I": st.integers(0, 2**32 - 1), "q": st.integers(-(2**63), 2**63 - 1)}
     places = st.tuples(st.integers(0, sources - 1), st.integers(0, len(COVERED[family]) - 1), st.integers(0, 2**32 - 1))
     columns = st.tuples(*(values[code] for code in COLUMNS[family][1:] if code != "Q"))
+    if family == "instants":
+        columns = columns.map(lambda row: (0, *row[1:]))
     return draw(st.dictionaries(places, columns, max_size=12))
 
 
@@ -70,6 +72,8 @@ def _state(family: FamilyName, hop_ms: int, hop: int, row: tuple[int, ...]) -> o
     if family == "moments":
         count, low, span = row
         return count, hop_ms + low, hop_ms + low + span
+    if family == "instants":
+        return row[1:]
     return frozenset((hop,)) if family == "days" else row
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 
@@ -302,8 +303,9 @@ def _states(
     """The state of every profile, from what is published of its source."""
     bases, found = bases_of(checked.aggregates.values()), dict[str, State]()
     known = {profile for (profile,) in bench.rows("SELECT profile_id FROM profiles")}
-    for source in packed_sources(bench.connection, checked, refresh, 0, frozenset()):
-        tiles, who = [unpack(source.packed, bases)], profile_id(source.source_id)
+    published = packed_sources(bench.connection, checked, refresh, 0, frozenset())
+    for source, packed in chain.from_iterable(each.items() for each in published):
+        tiles, who = [unpack(packed, bases)], profile_id(source)
         folded = Folded(checked, bases, tiles, [], refresh.t_ms, checked.zone, ranks.get(who, {}))
         # What we log ourselves makes nobody a member of the universe.
         if who in known:
