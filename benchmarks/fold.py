@@ -134,8 +134,7 @@ def measure(rounds: int, decisions: int) -> list[Run]:
 
 
 def _tiles(fold: Fold, base: bytes) -> int:
-    grains = unpack(base, fold.bases).hops.values()
-    return sum(len(list(hops.items())) for held in grains for hops in held.values())
+    return sum(len(list(hops.items())) for hops in unpack(base, fold.bases).hops.values())
 
 
 def _timed(fold: Fold, reading: Reading, case: Run) -> Run:

@@ -10,7 +10,7 @@ from dsl import typed
 from dsl.aggregates import AGGREGATES
 from dsl.check import AggregateUse, CheckedCatalog, walk
 from dsl.clock import DAY_MS
-from dsl.folds import FOLDS, FamilyName
+from dsl.folds import FOLDS, FamilyName, Fold
 from dsl.printer import print_aggregate
 from dsl.typed_text import text_of
 from dsl.windows import Window
@@ -117,17 +117,47 @@ class Base:
         return frozenset((*(window.hop_ms for window in self.windows), *((DAY_MS,) if self.whole_life else ())))
 
 
+@dataclass(frozen=True, slots=True)
+class TileRead:
+    """How an aggregate is read from tiles.
+
+    Attributes:
+        grain_ms: of the tiles.
+        cut_off: the window that says which of them count; None for all, of calendar days too: which of the dates count,
+            finalising decides.
+        fold: what makes the value of them.
+        narrowed: the value may be of another type than the one that is asked for: then it is missing.
+    """
+
+    aggregate: typed.BaseAggregate
+    base: Base
+    grain_ms: int = field(init=False)
+    cut_off: Window | None = field(init=False)
+    fold: Fold = field(init=False)
+    narrowed: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        aggregate, window = self.aggregate, self.aggregate.window
+        of_days = self.base.family == "days"
+        open_type = aggregate.argument is not None and aggregate.argument.type == "unknown"
+        grain_ms = LOCAL_DAY if of_days else DAY_MS if window is None else window.hop_ms
+        object.__setattr__(self, "grain_ms", grain_ms)
+        object.__setattr__(self, "cut_off", None if of_days else window)
+        object.__setattr__(self, "fold", FOLDS[aggregate.function])
+        object.__setattr__(self, "narrowed", open_type and aggregate.key != aggregate.text)
+
+
 @dataclass(frozen=True)
 class Bases:
     """All base aggregates of a catalog.
 
     Attributes:
         by_key: every base, in the order in which the catalog first uses it.
-        of_use: the base that an aggregate reads, by the aggregate's key.
+        reads: how each aggregate is read, by its key.
     """
 
     by_key: Mapping[str, Base]
-    of_use: Mapping[str, Base] = field(default_factory=dict)
+    reads: Mapping[str, TileRead] = field(default_factory=dict)
 
     @cached_property
     def by_id(self) -> Mapping[int, Base]:
@@ -146,7 +176,8 @@ def bases_of(uses: Iterable[AggregateUse]) -> Bases:
     for use in uses:
         shared.setdefault(_key(use.aggregate), []).append(use)
     by_key = {key: _base(key, [use.aggregate for use in members]) for key, members in shared.items()}
-    return Bases(by_key, {use.key: by_key[key] for key, members in shared.items() for use in members})
+    reads = {use.key: TileRead(use.aggregate, by_key[key]) for key, members in shared.items() for use in members}
+    return Bases(by_key, reads)
 
 
 def together(checked: CheckedCatalog, other: CheckedCatalog | None) -> CheckedCatalog:

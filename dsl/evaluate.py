@@ -80,9 +80,11 @@ class Evaluation:
         return bounded((self.state.as_of_ms - instant) // node.unit_ms * MICROS) if _is_int(instant) else None
 
     def _logic(self, node: typed.Logic) -> Value:
-        if node.operator == "&&":
-            return self.truth(node.left) and self.truth(node.right)
-        return self.truth(node.left) or self.truth(node.right)
+        absorbing, truth = node.operator == "||", self.truth
+        for operand in node.operands:
+            if truth(operand) == absorbing:
+                return absorbing
+        return not absorbing
 
     def _within(self, node: typed.Within) -> Value:
         value = self.value(node.value)

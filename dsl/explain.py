@@ -1,8 +1,8 @@
 """Why a condition holds or does not: the comparisons that decided it, with their values, as short sentences."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from json.encoder import encode_basestring
+from typing import NamedTuple
 
 from dsl import typed
 from dsl.check import CheckedCatalog
@@ -11,17 +11,6 @@ from dsl.evaluate import Evaluation
 from dsl.numbers import write_number
 from dsl.state import State, Value
 from dsl.types import Type
-
-
-@dataclass(frozen=True, slots=True)
-class _Inside:
-    """Where a clause stands: the names of the definitions around it, and those that have been shown already.
-
-    A definition that is reached in several ways is shown once, or there would be as many sentences as ways.
-    """
-
-    prefix: str
-    shown: set[str] = field(default_factory=set)
 
 
 def reasons(
@@ -37,9 +26,11 @@ def reasons(
     return tuple(dict.fromkeys(clauses(node, evaluation, evaluation.truth(node))))
 
 
-def clauses(node: typed.Node, evaluation: Evaluation, outcome: bool) -> Iterator[str]:
-    """The same one by one, for a node whose truth is known; a clause may come twice."""
-    return _decisive(node, evaluation, outcome, _Inside(""))
+def clauses(node: typed.Node, evaluation: Evaluation, outcome: bool) -> list[str]:
+    """The same for a node whose truth is known; a clause may come twice."""
+    found: list[str] = []
+    _decisive(node, evaluation, outcome, _Told(found, set()), "")
+    return found
 
 
 def show_value(value: Value, value_type: Type) -> str:
@@ -55,31 +46,42 @@ def show_value(value: Value, value_type: Type) -> str:
     return encode_basestring(value)
 
 
-def _decisive(node: typed.Node, evaluation: Evaluation, outcome: bool, inside: _Inside) -> Iterator[str]:
+class _Told(NamedTuple):
+    """What has been said so far.
+
+    Attributes:
+        clauses: in the order of the text.
+        shown: names of the definitions that they are of: one that is reached in several ways is shown once, or there
+            would be as many sentences as ways.
+    """
+
+    clauses: list[str]
+    shown: set[str]
+
+
+def _decisive(node: typed.Node, evaluation: Evaluation, outcome: bool, told: _Told, prefix: str) -> None:
+    """Adds the clauses of a node; `prefix` names the definitions around it."""
     match node:
-        case typed.Logic(operator=operator, left=left, right=right):
-            if outcome == (operator == "&&"):
-                yield from _decisive(left, evaluation, outcome, inside)
-                yield from _decisive(right, evaluation, outcome, inside)
-            else:
-                decider = left if evaluation.truth(left) == outcome else right
-                yield from _decisive(decider, evaluation, outcome, inside)
+        case typed.Logic(operator=operator, operands=operands):
+            if outcome != (operator == "&&"):
+                operands = (next(operand for operand in operands if evaluation.truth(operand) == outcome),)
+            for operand in operands:
+                _decisive(operand, evaluation, outcome, told, prefix)
         case typed.Not(operand=operand):
-            yield from _decisive(operand, evaluation, not outcome, inside)
+            _decisive(operand, evaluation, not outcome, told, prefix)
         case typed.Reference(type="boolean"):
-            yield from _inside(node, evaluation, outcome, inside)
+            _inside(node, evaluation, outcome, told, prefix)
         case typed.Compare(operator="==" | "!=", left=typed.Reference(type="boolean") as left, right=typed.Constant()):
-            yield from _inside(left, evaluation, evaluation.truth(left), inside)
+            _inside(left, evaluation, evaluation.truth(left), told, prefix)
         case _:
-            yield inside.prefix + _clause(node, evaluation, outcome)
+            told.clauses.append(prefix + _clause(node, evaluation, outcome))
 
 
-def _inside(node: typed.Reference, evaluation: Evaluation, outcome: bool, inside: _Inside) -> Iterator[str]:
-    if node.key in inside.shown:
-        return
-    inside.shown.add(node.key)
-    prefix = f"{inside.prefix}{node.kind} {node.key}: "
-    yield from _decisive(evaluation.checked.values[node.key].node, evaluation, outcome, _Inside(prefix, inside.shown))
+def _inside(node: typed.Reference, evaluation: Evaluation, outcome: bool, told: _Told, prefix: str) -> None:
+    if node.key not in told.shown:
+        told.shown.add(node.key)
+        definition = evaluation.checked.values[node.key].node
+        _decisive(definition, evaluation, outcome, told, f"{prefix}{node.kind} {node.key}: ")
 
 
 def _clause(node: typed.Node, evaluation: Evaluation, outcome: bool) -> str:

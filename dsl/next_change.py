@@ -1,7 +1,7 @@
 """When an answer can next change by itself: a value changes with new events and with time, and this is about time."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -204,11 +204,11 @@ class _Outlook:
 
         The first of them is asked alone, as evaluation stops at it: another one may last longer.
         """
-        operands, absorbing = list(_chain(node)), node.operator == "||"
-        for operand in operands:
-            if self.evaluation.truth(operand) == absorbing:
+        absorbing, truth = node.operator == "||", self.evaluation.truth
+        for operand in node.operands:
+            if truth(operand) == absorbing:
                 return _Course(absorbing, self._change_ms(operand))
-        return _Course(not absorbing, min(map(self._change_ms, operands)))
+        return _Course(not absorbing, min(map(self._change_ms, node.operands)))
 
     def _compare(self, node: typed.Compare) -> _Course:
         left, right = self.course(node.left), self.course(node.right)
@@ -303,17 +303,3 @@ class _Outlook:
         typed.Compare: _compare,
     }
     """Kinds of nodes whose course takes no value of their own."""
-
-
-def _chain(node: typed.Logic) -> Iterator[typed.Node]:
-    """`a`, `b` and `c` of `a && b && c`, which stands as `(a && b) && c`: each is asked once, however long it is."""
-    if not (isinstance(node.left, typed.Logic) or isinstance(node.right, typed.Logic)):
-        yield from (node.left, node.right)
-        return
-    waiting: list[typed.Node] = [node]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, typed.Logic) and each.operator == node.operator:
-            waiting += [each.right, each.left]
-        else:
-            yield each

@@ -7,8 +7,9 @@ large for it, is kept tile by tile.
 | part | bytes, little-endian |
 |---|---|
 | header | format: 32 bits; number of runs of each family: 16 bits; cut, instant of the newest event: 64 |
-| of each family | a row each run: base, grain, number of its tiles: 64, 32, 32 bits; then a row each tile, below |
-| the rest | MessagePack of attributes and tiles by themselves, by base and grain; nothing when there are neither |
+| runs | a row each, family by family: base, grain, number of its tiles: 64, 32, 32 bits |
+| tiles | a row each, run by run, below |
+| the rest | MessagePack of attributes and of tiles by themselves, in order, by base and grain; nothing for neither |
 
 | family | columns of a row |
 |---|---|
@@ -22,17 +23,17 @@ A hop is written as its number: the first millisecond divided by the grain; of a
 
 import struct
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import starmap
+from itertools import accumulate, chain, starmap
 from operator import itemgetter
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import msgspec
 
 from dsl.bases import LOCAL_DAY, Base, Bases
 from dsl.folds import FAMILIES, FamilyName
-from dsl.tiles import Hops, HopStates, Tiles, Write
+from dsl.tiles import Hops, HopStates, Run, Tiles, Write
 
 FORMAT: Final = 4
 """Bytes of another format are not read."""
@@ -70,7 +71,8 @@ class TileFormatError(ValueError):
 
 _decoder = msgspec.msgpack.Decoder(_Rest)
 _loose_decoder = msgspec.msgpack.Decoder(list[tuple[int, Any]])
-_raw_decoder = msgspec.msgpack.Decoder(list[tuple[int, msgspec.Raw]])
+_raw_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_tile_decoder = msgspec.msgpack.Decoder(tuple[int, Any])
 _encoder = msgspec.msgpack.Encoder()
 _FORMAT: Final = FORMAT.to_bytes(4, "little")
 _RUN_CODES: Final = "".join(RUNS)
@@ -81,7 +83,6 @@ _PLACES: Final = {
 }
 """Where each column begins, counted in values of its own width."""
 _ROWS: Final = {family: struct.Struct("<" + "".join(codes)) for family, codes in COLUMNS.items()}
-_HOP: Final = itemgetter(0)
 _NO_REST: Final = _Rest({}, {})
 _NOTHING: Final = _encoder.encode({})
 
@@ -110,19 +111,18 @@ def pack(tiles: Tiles, bases: Bases) -> bytes:
     """The tiles of a source."""
     sections: dict[FamilyName, tuple[list[bytes], list[bytes]]] = {}
     loose: list[Loose] = []
-    for key, grains in tiles.hops.items():
-        base = bases.by_key[key]
-        for grain, hops in grains.items():
-            tight, others = _split(base, grain, hops)
-            loose += others
-            if tight:
-                runs, rows = sections.setdefault(base.family, ([], []))
-                runs.append(_RUN.pack(base.id, grain, len(tight)))
-                rows += starmap(_ROWS[base.family].pack, tight)
+    for (base_id, grain), hops in tiles.hops.items():
+        base = bases.by_id[base_id]
+        tight, others = _split(base, grain, hops)
+        loose += others
+        if tight:
+            runs, rows = sections.setdefault(base.family, ([], []))
+            runs.append(_RUN.pack(base_id, grain, len(tight)))
+            rows += starmap(_ROWS[base.family].pack, tight)
     written = [sections.get(family, ([], [])) for family in COLUMNS]
     counts = (len(runs) for runs, _ in written)
     header = HEADER.pack(FORMAT, *counts, tiles.cut, NEVER if tiles.last_ms is None else tiles.last_ms)
-    content = (part for runs, rows in written for part in (*runs, *rows))
+    content = chain.from_iterable((*(runs for runs, _ in written), *(rows for _, rows in written)))
     attributes = pack_attributes(tiles.attributes) if tiles.attributes else b""
     return b"".join((header, *content, pack_rest(attributes, loose)))
 
@@ -136,28 +136,76 @@ def unpack(packed: bytes, bases: Bases) -> Tiles:
     if not packed.startswith(_FORMAT):
         raise TileFormatError("the online store holds tiles of another version: `tinycdp rebuild --online`")
     _, *counts, cut, last_ms = HEADER.unpack_from(packed)
-    hops: dict[str, dict[int, Hops]] = {}
-    start = HEADER.size
-    for family, runs in zip(COLUMNS, counts, strict=True):
-        if runs:
-            start = _unpack_family(packed, start, family, runs, bases, hops)
-    rest = _decoder.decode(memoryview(packed)[start:]) if start < len(packed) else _NO_REST
-    for base_id, grains in rest.loose.items():
-        if (base := bases.by_id.get(base_id)) is not None:
-            held = hops.setdefault(base.key, {})
-            for grain, encoded in grains.items():
-                states = LooseHops(base.family, grain or 1, encoded)
-                held[grain] = _Both(held[grain], states) if grain in held else states
-    return Tiles(cut, hops, rest.attributes, None if last_ms == NEVER else last_ms)
+    hops = PackedRuns(packed, counts, bases)
+    return Tiles(cut, hops, hops.attributes, None if last_ms == NEVER else last_ms)
+
+
+class PackedRuns(Mapping[Run, Hops]):
+    """The runs of a source, each made when it is asked for.
+
+    Attributes:
+        attributes: of the source.
+    """
+
+    __slots__ = ("_bases", "_ends", "_loose", "_places", "_sections", "attributes")
+
+    def __init__(self, packed: bytes, counts: Sequence[int], bases: Bases) -> None:
+        runs = sum(counts)
+        told = struct.unpack_from("<" + runs * _RUN_CODES, packed, HEADER.size)
+        self._bases = bases
+        self._places = dict(zip(zip(told[::3], told[1::3], strict=True), range(runs), strict=True))
+        self._ends = ends = [0, *accumulate(told[2::3])]
+        self._sections: list[_Section] = []
+        content, start, first = memoryview(packed), HEADER.size + _RUN.size * runs, 0
+        for family, count in zip(COLUMNS, counts, strict=True):
+            if count:
+                before, first = ends[first], first + count
+                end = start + _ROWS[family].size * (ends[first] - before)
+                self._sections += [_Section(family, content[start:end], before)] * count
+                start = end
+        rest = _decoder.decode(content[start:]) if start < len(packed) else _NO_REST
+        self.attributes, self._loose = rest.attributes, rest.loose
+
+    def get(self, run: Run, default: Any = None) -> Any:
+        """The tiles of a run."""
+        place = self._places.get(run)
+        found = default if place is None else self._run(place, run[1])
+        loose = self._loose.get(run[0])
+        if loose is None or run[1] not in loose:
+            return found
+        states = LooseHops(self._bases.by_id[run[0]].family, run[1] or 1, loose[run[1]])
+        return states if place is None else _Both(found, states)
+
+    def __getitem__(self, run: Run) -> Hops:
+        found: Hops | None = self.get(run)
+        if found is None:
+            raise KeyError(run)
+        return found
+
+    def __iter__(self) -> Iterator[Run]:
+        loose = ((base_id, grain) for base_id, grains in self._loose.items() for grain in grains)
+        return (run for run in dict.fromkeys((*self._places, *loose)) if run[0] in self._bases.by_id)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _run(self, place: int, grain: int) -> "PackedHops":
+        ends, section = self._ends, self._sections[place]
+        return PackedHops(grain or 1, section, ends[place] - section.before, ends[place + 1] - section.before)
 
 
 class _Section:
-    """All runs of a family, whose columns are cut when the first of them is asked for."""
+    """All runs of a family, whose columns are cut when the first of them is asked for.
 
-    __slots__ = ("_columns", "_family", "_rows")
+    Attributes:
+        before: number of the tiles of other families that lie before them.
+    """
 
-    def __init__(self, family: FamilyName, rows: memoryview) -> None:
-        self._family = family
+    __slots__ = ("_columns", "_rows", "before", "family")
+
+    def __init__(self, family: FamilyName, rows: memoryview, before: int) -> None:
+        self.family = family
+        self.before = before
         self._rows = rows
         self._columns: Sequence[memoryview] | None = None
 
@@ -165,12 +213,30 @@ class _Section:
     def columns(self) -> Sequence[memoryview]:
         """As `COLUMNS` has them."""
         if self._columns is None:
-            rows, size = self._rows, _ROWS[self._family].size
-            self._columns = [rows.cast(code)[place :: size // WIDTH[code]] for place, code in _PLACES[self._family]]
+            rows, size = self._rows, _ROWS[self.family].size
+            self._columns = [rows.cast(code)[place :: size // WIDTH[code]] for place, code in _PLACES[self.family]]
         return self._columns
 
 
-class PackedHops(NamedTuple):
+class _Numbers(Sequence[int]):
+    """A state of numbers: each of its parts is folded when it is asked for, as a sum needs no extremes."""
+
+    __slots__ = ("_columns",)
+
+    def __init__(self, columns: Sequence[memoryview]) -> None:
+        self._columns = columns
+
+    def __getitem__(self, place: Any) -> Any:
+        return _PARTS[place](self._columns[place].tolist())
+
+    def __len__(self) -> int:
+        return len(_PARTS)
+
+
+_PARTS: Final[Sequence[Callable[[list[int]], int]]] = (sum, sum, min, max)
+
+
+class PackedHops(msgspec.Struct, frozen=True, gc=False):
     """One run: the tiles of a base at one grain, in rows.
 
     Attributes:
@@ -178,9 +244,8 @@ class PackedHops(NamedTuple):
         begin: its first row in them; `end` is after its last one.
     """
 
-    family: FamilyName
     unit: int
-    section: "_Section"
+    section: _Section
     begin: int
     end: int
 
@@ -191,15 +256,13 @@ class PackedHops(NamedTuple):
         first = self.begin if start is None else bisect_left(hops, -(-start // unit), self.begin, end)
         if first >= end:
             return ()
-        match self.family:
+        match self.section.family:
             case "moments":
                 _, counts, lows, spans = section
                 last = hops[end - 1] * unit + lows[end - 1] + spans[end - 1]
                 return ((sum(counts[first:end].tolist()), hops[first] * unit + lows[first], last),)
             case "numbers":
-                _, counts, totals, least, greatest = section
-                total, lowest = sum(totals[first:end].tolist()), min(least[first:end].tolist())
-                return ((sum(counts[first:end].tolist()), total, lowest, max(greatest[first:end].tolist())),)
+                return (_Numbers([column[first:end] for column in section[1:]]),)
             case "instants":
                 return ((min(section[2][first:end]), max(section[3][first:end])),)
         return (frozenset(hops[first:end]),)
@@ -214,7 +277,7 @@ class PackedHops(NamedTuple):
         """As `dsl.tiles.Hops`."""
         for hop, *row in zip(*(column[self.begin : self.end] for column in self.section.columns), strict=True):
             start = hop * self.unit
-            match self.family:
+            match self.section.family:
                 case "moments":
                     count, low, span = row
                     yield start, (count, start + low, start + low + span)
@@ -243,11 +306,12 @@ class LooseHops:
         """As `dsl.tiles.Hops`; of the first and the last event the earliest and the latest of these hops know all."""
         if self.family != "ends":
             return self._read().since(start)
-        decode, held = FAMILIES[self.family].decode, _raw_decoder.decode(self.encoded)
+        held = _raw_decoder.decode(self.encoded)
         if start is not None:
-            held = [tile for tile in held if tile[0] * self.unit >= start]
-        chosen = (min(held, key=_HOP), max(held, key=_HOP)) if len(held) > 1 else held
-        return [decode(msgspec.msgpack.decode(state)) for _, state in chosen]
+            hops = (_tile_decoder.decode(tile)[0] for tile in held)
+            held = held[next((place for place, hop in enumerate(hops) if hop * self.unit >= start), len(held)) :]
+        decode, chosen = FAMILIES[self.family].decode, held if len(held) < 2 else (held[0], held[-1])
+        return [decode(_tile_decoder.decode(tile)[1]) for tile in chosen]
 
     def first(self, start: int) -> int | None:
         """As `dsl.tiles.Hops`."""
@@ -283,22 +347,6 @@ class _Both:
     def items(self) -> Iterator[tuple[int, Any]]:
         yield from self.run.items()
         yield from self.states.items()
-
-
-def _unpack_family(  # one step of `unpack`
-    packed: bytes, start: int, family: FamilyName, runs: int, bases: Bases, hops: dict[str, dict[int, Hops]]
-) -> int:
-    """Puts the runs of a family into `hops`; where the next family begins."""
-    told = struct.unpack_from("<" + runs * _RUN_CODES, packed, start)
-    lengths = told[2::3]
-    start += _RUN.size * runs
-    end = start + _ROWS[family].size * int(sum(lengths))
-    section, row = _Section(family, memoryview(packed)[start:end]), 0
-    for id_, grain, length in zip(told[::3], told[1::3], lengths, strict=True):
-        if (base := bases.by_id.get(id_)) is not None:
-            hops.setdefault(base.key, {})[grain] = PackedHops(family, grain or 1, section, row, row + length)
-        row += length
-    return end
 
 
 def _split(base: Base, grain: int, hops: Hops) -> tuple[list[tuple[int, ...]], list[Loose]]:

@@ -6,16 +6,16 @@ window is the tiles from its first hop on.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from dsl import typed
 from dsl.aggregates import AGGREGATES
-from dsl.bases import LOCAL_DAY, Base, Bases
-from dsl.check import AggregateUse, CheckedCatalog
+from dsl.bases import LOCAL_DAY, Base, Bases, TileRead
+from dsl.check import CheckedCatalog
 from dsl.clock import DAY_MS, Zone
 from dsl.evaluate import Evaluation, field_value, of_type
 from dsl.event import Event, Happened
-from dsl.folds import FAMILIES, FOLDS, Ask, Moment, Occurrence, longest_gap_minutes
+from dsl.folds import FAMILIES, Ask, Moment, Occurrence, longest_gap_minutes
 from dsl.fresh import FreshEvents
 from dsl.recount import in_scope
 from dsl.state import State, Value
@@ -46,7 +46,8 @@ class HopStates(dict[int, Any]):
         return min((hop for hop in self if hop >= start), default=None)
 
 
-_NO_GRAINS: Final[Mapping[int, Hops]] = {}
+Run = tuple[int, int]
+"""Tiles of one base at one grain: the base's id and the grain in milliseconds."""
 Write = tuple[int, str, object]
 """Instant and event id of a write to an attribute, and what was written; None unsets."""
 
@@ -57,13 +58,12 @@ class Tiles:
 
     Attributes:
         cut: events with `seq <= cut` are in it.
-        hops: tiles by the key of their base, then by grain in milliseconds.
         attributes: the newest write to each attribute.
         last_ms: instant of the newest event, of any kind; None before the first.
     """
 
     cut: int = 0
-    hops: Mapping[str, Mapping[int, Hops]] = field(default_factory=dict)
+    hops: Mapping[Run, Hops] = field(default_factory=dict)
     attributes: Mapping[str, Write] = field(default_factory=dict)
     last_ms: int | None = None
 
@@ -71,7 +71,7 @@ class Tiles:
 def tiles_of(events: Iterable[Event], bases: Bases, checked: CheckedCatalog) -> Tiles:
     """The tiles of some events of one source, in any order; the cut is their newest `seq`."""
     counting = Evaluation(checked, State("", 0, 0))
-    hops: dict[str, dict[int, HopStates]] = {}
+    hops: dict[Run, HopStates] = {}
     attributes: dict[str, Write] = {}
     cut, last_ms = 0, None
     for event in events:
@@ -82,7 +82,7 @@ def tiles_of(events: Iterable[Event], bases: Bases, checked: CheckedCatalog) -> 
         for base in bases.by_key.values():
             state = state_of(event, base, counting)
             for grain in base.grains if state is not None else ():
-                tiles = hops.setdefault(base.key, {}).setdefault(grain, HopStates())
+                tiles = hops.setdefault((base.id, grain), HopStates())
                 hop = hop_of(event, grain)
                 known = tiles.get(hop, FAMILIES[base.family].identity)
                 tiles[hop] = FAMILIES[base.family].merge(known, state)
@@ -91,14 +91,11 @@ def tiles_of(events: Iterable[Event], bases: Bases, checked: CheckedCatalog) -> 
 
 def add(left: Tiles, right: Tiles, bases: Bases) -> Tiles:
     """`(+)`: the tiles of the events of both; neither is changed."""
-    hops: dict[str, dict[int, HopStates]] = {}
-    for key, base in bases.by_key.items():
-        merge = FAMILIES[base.family].merge
-        for side in (left, right):
-            for grain, tiles in side.hops.get(key, {}).items():
-                known = hops.setdefault(key, {}).setdefault(grain, HopStates())
-                for hop, state in tiles.items():
-                    known[hop] = merge(known[hop], state) if hop in known else state
+    hops: dict[Run, HopStates] = {}
+    for run, tiles in (*left.hops.items(), *right.hops.items()):
+        merge, known = FAMILIES[bases.by_id[run[0]].family].merge, hops.setdefault(run, HopStates())
+        for hop, state in tiles.items():
+            known[hop] = merge(known[hop], state) if hop in known else state
     attributes = _newest(left.attributes, right.attributes)
     return Tiles(max(left.cut, right.cut), hops, attributes, _latest(left.last_ms, right.last_ms))
 
@@ -153,8 +150,8 @@ class Folded(Mapping[str, Value]):
     def __getitem__(self, key: str) -> Value:
         values = self._values
         if key not in values:
-            use = self.checked.aggregates.get(key)
-            values[key] = self.kept[key] if use is None else self._value(use)
+            read = self.bases.reads.get(key)
+            values[key] = self.kept[key] if read is None else self._value(read)
         return values[key]
 
     def __iter__(self) -> Iterator[str]:
@@ -168,7 +165,7 @@ class Folded(Mapping[str, Value]):
 
         Of a window those of the earliest hop that it still holds; of calendar windows one of every date.
         """
-        base, window = self.bases.of_use[aggregate.key], aggregate.window
+        base, window = self.bases.reads[aggregate.key].base, aggregate.window
         yield from (occurrence.ts_ms for occurrence in self._told.occurrences(base))
         if base.family == "days":
             dates = {day for tiles in self._hops(base, LOCAL_DAY) for day, _ in tiles.items()}
@@ -177,32 +174,22 @@ class Folded(Mapping[str, Value]):
             firsts = (tiles.first(window.start_ms(self.t_ms)) for tiles in self._hops(base, window.hop_ms))
             yield from (first for first in firsts if first is not None)
 
-    def _value(self, use: AggregateUse) -> Value:
-        aggregate, base = use.aggregate, self.bases.of_use[use.key]
+    def _value(self, read: TileRead) -> Value:
+        aggregate, base, window = read.aggregate, read.base, read.cut_off
         if aggregate.function == "longest_gap_minutes":
             return self._longest_gap(aggregate, base)
-        states = self._tiled(aggregate, base)
+        start_ms = None if window is None else window.start_ms(self.t_ms)
+        run = base.id, read.grain_ms
+        states: list[Any] = []
+        for source in self.sources:
+            tiles = source.hops.get(run)
+            if tiles is not None:
+                states += tiles.since(start_ms)
         if self.fresh:
             states.append(self._counted(aggregate, base))
         state = FAMILIES[base.family].merged(states)
-        ask = Ask(self._moment, aggregate.window, aggregate.quantile_micros)
-        value = FOLDS[aggregate.function].finalise(state, ask)
-        open_type = aggregate.argument is not None and aggregate.argument.type == "unknown"
-        # The first of all values may be of another type than the one that is asked for.
-        return of_type(value, aggregate.type) if open_type and aggregate.key != aggregate.text else value
-
-    def _tiled(self, aggregate: typed.BaseAggregate, base: Base) -> list[Any]:
-        """States of the tiles that an aggregate counts."""
-        window, start_ms = aggregate.window, None
-        if base.family == "days":
-            # Which of the dates count, finalising decides.
-            grain = LOCAL_DAY
-        elif window is None:
-            grain = DAY_MS
-        else:
-            grain, start_ms = window.hop_ms, window.start_ms(self.t_ms)
-        held = [source.hops.get(base.key, _NO_GRAINS).get(grain) for source in self.sources]
-        return [state for tiles in held if tiles is not None for state in tiles.since(start_ms)]
+        value = read.fold.finalise(state, Ask(self._moment, aggregate.window, aggregate.quantile_micros))
+        return of_type(value, aggregate.type) if read.narrowed else value
 
     def _counted(self, aggregate: typed.BaseAggregate, base: Base) -> Any:
         """The state of the fresh events that an aggregate counts; None when there are none."""
@@ -233,7 +220,7 @@ class Folded(Mapping[str, Value]):
 
     def _hops(self, base: Base, grain_ms: int) -> Iterator[Hops]:
         for source in self.sources:
-            found = source.hops.get(base.key, {}).get(grain_ms)
+            found = source.hops.get((base.id, grain_ms))
             if found is not None:
                 yield found
 

@@ -5,7 +5,7 @@ and logic never are.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from dsl.source import Span
@@ -60,6 +60,7 @@ class BaseAggregate:
         window: None for whole life.
         text: canonical text: `events.purchase.sum_30d(amount)`; seen instants are `first_seen_at`, `last_seen_at`.
         quantile_micros: rank of `percentile`, 0 to 1,000,000; of `median` the half.
+        key: what a state keeps the value under: the text, with its type where that depends on who asks.
     """
 
     scope: Scope
@@ -71,11 +72,11 @@ class BaseAggregate:
     type: Type
     text: str
     quantile_micros: int = 500_000
+    key: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def key(self) -> str:
-        """What a state keeps the value under: the text, with its type where that depends on who asks."""
-        return f"{self.text}: {self.type}" if self.function in ("first", "last", "most_frequent") else self.text
+    def __post_init__(self) -> None:
+        depends = self.function in ("first", "last", "most_frequent")
+        object.__setattr__(self, "key", f"{self.text}: {self.type}" if depends else self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +199,22 @@ class Logic:
     span: Span
     type: Type = "boolean"
     nullable: bool = False
+    _operands: "tuple[Node, ...]" = field(default=(), init=False, repr=False, compare=False)
+
+    @property
+    def operands(self) -> "tuple[Node, ...]":
+        """`a`, `b` and `c` of `a && b && c`, which stands as `(a && b) && c`: each once, however many they are."""
+        if not self._operands:
+            found: list[Node] = []
+            waiting: list[Node] = [self]
+            while waiting:
+                part = waiting.pop()
+                if isinstance(part, Logic) and part.operator == self.operator:
+                    waiting += (part.right, part.left)
+                else:
+                    found.append(part)
+            object.__setattr__(self, "_operands", tuple(found))
+        return self._operands
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,8 +52,8 @@ def pack_sources(
     """
     sections = {each.family: _section(each, start, start + len(last_ms)) for each in columns}
     parts: list[Any] = [_cut(_headers(cut, last_ms, sections), np.ones(len(last_ms), np.int64))]
-    for section in sections.values():
-        parts += (_cut(section.told, section.runs), _cut(section.words, section.rows))
+    parts += (_cut(each.told, each.runs) for each in sections.values())
+    parts += (_cut(each.words, each.rows) for each in sections.values())
     return list(map(b"".join, zip(*parts, rests, strict=True)))
 
 

@@ -12,7 +12,7 @@ from dsl.check import CheckedCatalog
 from dsl.clock import format_day, format_instant
 from dsl.evaluate import Evaluation, raw_value
 from dsl.folds import EXACT
-from dsl.guide.would_match import WouldMatch, conditions, operands
+from dsl.guide.would_match import WouldMatch, conditions
 from dsl.next_change import Holdings
 from dsl.numbers import MICROS, write_number
 from dsl.state import State, Value
@@ -219,7 +219,7 @@ class _Telling:
             case typed.Logic(operator=operator):
                 result = truth(node)
                 all_count = result != (operator == "||")
-                return [self._turned(one, turning, decided=all_count or truth(one) == result) for one in operands(node)]
+                return [self._turned(one, turning, decided=all_count or truth(one) == result) for one in node.operands]
             case typed.Within(value=tested, items=items):
                 found = truth(node)
                 listed = [one for one in items if not isinstance(one, typed.Constant)]

@@ -223,7 +223,7 @@ def conditions(node: typed.Node, wanted: bool, checked: CheckedCatalog) -> tuple
     """
     match node:
         case typed.Logic():
-            return tuple((operand, wanted) for operand in operands(node))
+            return tuple((operand, wanted) for operand in node.operands)
         case typed.Not(operand=operand):
             return ((operand, not wanted),)
         case typed.Reference(key=key, type="boolean"):
@@ -233,19 +233,6 @@ def conditions(node: typed.Node, wanted: bool, checked: CheckedCatalog) -> tuple
             # What can be missing is neither true nor false then.
             return () if equal and not constant and left.nullable else ((left, equal == constant),)
     return ()
-
-
-def operands(node: typed.Logic) -> tuple[typed.Node, ...]:
-    """The operands of a chain `a && b && c`, in the order of the text."""
-    found: list[typed.Node] = []
-    waiting: list[typed.Node] = [node]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, typed.Logic) and part.operator == node.operator:
-            waiting += (part.right, part.left)
-        else:
-            found.append(part)
-    return tuple(found)
 
 
 _Asked = tuple[typed.Node, Aim, Collection[typed.Node]]

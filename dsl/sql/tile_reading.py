@@ -87,7 +87,7 @@ def tiled_aggregates_sql(
     joins, dues = "", []
     for number, base in enumerate(bases.by_key.values(), 1):
         ids = {tile_base.grain_ms: tile_base.base_id for tile_base in tile_bases if tile_base.base.key == base.key}
-        uses = [use for key, use in checked.aggregates.items() if bases.of_use[key].key == base.key]
+        uses = [use for key, use in checked.aggregates.items() if bases.reads[key].base.key == base.key]
         table = f"tiled_{number}"
         tables[table] = _Reading(base, ids, uses, moment).query()
         columns |= {use.column: _or_nothing(use, table) for use in uses}

@@ -79,12 +79,7 @@ def _none_decided(resolver: Resolver, checked: CheckedFlag) -> Iterator[str]:
         if is_outside:
             yield _outside(resolver, checked, rule, number)
         else:
-            yield from (f"rule {number}: {clause}" for clause in _first(resolver, rule))
-
-
-def _first(resolver: Resolver, rule: CheckedRule) -> list[str]:
-    first = next(clauses(rule.when, resolver.evaluation, False), None)
-    return [] if first is None else [first]
+            yield from (f"rule {number}: {clause}" for clause in clauses(rule.when, resolver.evaluation, False)[:1])
 
 
 def _is_outside(resolver: Resolver, rule: CheckedRule) -> bool:

@@ -46,8 +46,11 @@ async def authorise(request: Request, kind: KeyKind) -> None:
 
 def _given_key(request: Request) -> str:
     """The key of a request; `Authorization` counts before `X-API-Key`."""
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    match scheme.lower(), request.headers.get("x-api-key"):
+    # Every request is asked: the framework decodes all headers for each name.
+    sent: dict[bytes, bytes] = dict(reversed(request.scope["headers"]))  # the first of one name counts
+    scheme, _, credentials = sent.get(b"authorization", b"").decode("latin-1").partition(" ")
+    alone = sent.get(b"x-api-key")
+    match scheme.lower(), None if alone is None else alone.decode("latin-1"):
         case "bearer", _:
             return credentials.strip()
         case "basic", _:

@@ -5,9 +5,10 @@
 -- time costs more than all the rest of a question.
 --
 -- KEYS: that of the identifier, or of the profile, that was asked for.
--- ARGV: the profile id if nobody is known; a profile id that the value of a `user` identifier may be, or nothing; `id` when
---       a profile id was asked for; how many fresh events of a source are read at most (0: all); and event ids.
--- Returns [profile id, catalog version, the coming one, snapshot, seq, whether a range is loading, ranks, sources, which
+-- ARGV: the profile id that was asked for, or nothing; a profile id that the value of a `user` identifier may be, or
+--       nothing; `id` when a profile id was asked for; how many fresh events of a source are read at most (0: all); and
+--       event ids.
+-- Returns [profile id, nothing when nobody is known by the identifier, catalog version, the coming one, snapshot, seq, whether a range is loading, ranks, sources, which
 -- of the event ids are known]; of a source its id, base, chunk and the entries of its fresh events, none when there are
 -- too many.
 
@@ -33,7 +34,8 @@ local function members_of(id)
   return members_of(now)
 end
 
-local all = call('MGET', CURRENT, COMING, SNAPSHOT, SEQ)
+local id, members = members_of(asked_for())
+local all = call('MGET', CURRENT, COMING, SNAPSHOT, SEQ, RANK .. id)
 local version = all[1]
 
 local function source(member)
@@ -51,9 +53,8 @@ local function source(member)
   return {member, call('GET', BASE .. member), usable and chunk[3], fresh}
 end
 
-local id, members = members_of(asked_for())
 local sources = {}
 for place = 1, #members do sources[place] = source(members[place]) end
 local known = {}
 for place = 5, #ARGV do known[place - 4] = call('EXISTS', EVENT .. ARGV[place]) end
-return {id, version, all[2], all[3], all[4], call('EXISTS', LOADING), call('GET', RANK .. id), sources, known}
+return {id, version, all[2], all[3], all[4], call('EXISTS', LOADING), all[5], sources, known}

@@ -26,6 +26,7 @@ from serving.online.wire import unpack_catalog, unpack_ranks, unpack_snapshot
 
 _LOOK_UP: Final = (Path(__file__).parent / "look_up.lua").read_text(encoding="utf-8")
 _TIMEOUT_S: Final = 1.0
+_PROFILE_ID_LENGTH: Final = 36
 """How long the store may take over one question."""
 _RAW: Final[dict[str, Any]] = {NEVER_DECODE: True}
 """Tiles are bytes, whatever the client makes of other answers."""
@@ -44,7 +45,7 @@ def look_up(client: redis.Redis, project: str, who: str) -> Reading:
             answer = run.execute_command("EVALSHA", _script(project).sha, *question.arguments, **_RAW)
         except NoScriptError:
             answer = run.execute_command("EVAL", _script(project).text, *question.arguments, **_RAW)
-    return _reading(answer, question.event_ids)
+    return _reading(answer, who, question.event_ids)
 
 
 def resolve(client: redis.Redis, project: str, identifier: str) -> str | None:
@@ -110,7 +111,7 @@ class OnlineReader:
         """
         key, *arguments = _Question.of(self._keys.project, who, event_ids, most_fresh).arguments[1:]
         with store_errors():
-            return _reading(await self._look_up.run([str(key)], arguments, patience_s), event_ids)
+            return _reading(await self._look_up.run([str(key)], arguments, patience_s), who, event_ids)
 
     async def key_kind(self, digest: str) -> str | None:
         """`write`, `read` or `admin` of the API key with this hex SHA-256; None when there is no such key."""
@@ -186,14 +187,14 @@ class _Question:
         kind, colon, value = who.partition(":")
         if not colon:
             return cls((1, keys.profile(who), who, "", "id", most_fresh, *event_ids), event_ids)
-        may_be_profile = value if kind == "user" else ""
-        return cls((1, keys.ident(who), new_profile_id(who), may_be_profile, "", most_fresh, *event_ids), event_ids)
+        may_be_profile = value if kind == "user" and len(value) == _PROFILE_ID_LENGTH else ""
+        return cls((1, keys.ident(who), "", may_be_profile, "", most_fresh, *event_ids), event_ids)
 
 
-def _reading(answer: Any, event_ids: Sequence[str]) -> Reading:
+def _reading(answer: Any, who: str, event_ids: Sequence[str] = ()) -> Reading:
     profile_id, version, coming, taken, seq, is_loading, ranks, sources, known = answer
     return Reading(
-        profile_id=profile_id.decode(),
+        profile_id=profile_id.decode() or new_profile_id(who),
         sources=[_source(*source) for source in sources],
         seq=int(seq or 0),
         snapshot=None if taken is None else unpack_snapshot(taken),

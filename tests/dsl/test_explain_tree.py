@@ -14,7 +14,6 @@ from dsl.clock import format_instant, parse_instant
 from dsl.evaluate import Evaluation, evaluate
 from dsl.event import Event
 from dsl.guide.explain_tree import MOST_PARTS, Explained, Reach, draw, explain_tree, explain_trees
-from dsl.guide.would_match import operands
 from dsl.numbers import MICROS, read_json
 from dsl.recount import count_again
 from dsl.state import State, Value
@@ -41,7 +40,7 @@ def pairs(
         below = () if node.key in opened else (checked.values[node.key].node,)
         opened.add(node.key)
     elif isinstance(node, typed.Logic):
-        below = operands(node)
+        below = node.operands
     elif isinstance(node, typed.Within):
         below = (node.value, *(item for item in node.items if not isinstance(item, typed.Constant)))
     for part, child in zip(below, told.children, strict=True):

@@ -15,10 +15,8 @@ from dsl.tiles import Folded, Tiles, tiles_of
 from tests.dsl.tiled_world import BASES, CHECKED, ZONE, world
 
 
-def _states(tiles: Tiles) -> dict[str, dict[int, dict[int, object]]]:
-    return {
-        key: {grain: dict(hops.items()) for grain, hops in grains.items()} for key, grains in sorted(tiles.hops.items())
-    }
+def _states(tiles: Tiles) -> dict[tuple[int, int], dict[int, object]]:
+    return {run: dict(hops.items()) for run, hops in sorted(tiles.hops.items(), key=lambda each: each[0])}
 
 
 @pytest.mark.parametrize("seed", range(30))

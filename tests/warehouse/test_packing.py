@@ -10,7 +10,7 @@ from dsl.check import check_catalog
 from dsl.folds import FamilyName
 from dsl.sql.duckdb_tiles import TileBase
 from dsl.tile_codec import COLUMNS, WIDTH, pack, pack_attributes, pack_rest
-from dsl.tiles import HopStates, Tiles
+from dsl.tiles import HopStates, Run, Tiles
 from warehouse.packing import pack_sources
 from warehouse.tile_columns import TileColumns
 from warehouse.tiles import Covered
@@ -91,14 +91,14 @@ def test_sources_packed_together_are_each_packed_alone(data: st.DataObject) -> N
     attributes = data.draw(st.lists(st.sampled_from(({}, {"a": (1, "e", None)})), min_size=sources, max_size=sources))
     alone = []
     for number in range(sources):
-        hops: dict[str, dict[int, HopStates]] = {}
+        hops: dict[Run, HopStates] = {}
         for family, its_own in rows.items():
             for (source, place, hop), row in sorted(its_own.items()):
                 tile_base = COVERED[family][place].tile_base
                 hop_ms = hop * (tile_base.grain_ms or 1)
                 if source == number:
-                    grains = hops.setdefault(tile_base.base.key, {})
-                    grains.setdefault(tile_base.grain_ms, HopStates())[hop_ms] = _state(family, hop_ms, hop, row)
+                    run = tile_base.base.id, tile_base.grain_ms
+                    hops.setdefault(run, HopStates())[hop_ms] = _state(family, hop_ms, hop, row)
         alone.append(pack(Tiles(7, hops, attributes[number], instants[number]), BASES))
     rests = [pack_rest(pack_attributes(each) if each else b"", ()) for each in attributes]
     half = data.draw(st.integers(0, sources))
