@@ -86,6 +86,12 @@ class Evaluation:
                 return absorbing
         return not absorbing
 
+    def _compare(self, node: typed.Compare) -> Value:
+        left, right = node.left, node.right
+        # Most comparisons are with a constant.
+        value = right.value if type(right) is typed.Constant else self.value(right)
+        return compare(node.operator, self.value(left), value)
+
     def _within(self, node: typed.Within) -> Value:
         value = self.value(node.value)
         return value is not None and any(value == self.value(item) for item in node.items)
@@ -149,9 +155,7 @@ class Evaluation:
         typed.Now: lambda evaluation, _: evaluation.state.as_of_ms,
         typed.Not: lambda evaluation, node: not evaluation.truth(node.operand),
         typed.Logic: _logic,
-        typed.Compare: lambda evaluation, node: compare(
-            node.operator, evaluation.value(node.left), evaluation.value(node.right)
-        ),
+        typed.Compare: _compare,
         typed.WordOperator: lambda evaluation, node: word_operator(
             node.operator, evaluation.value(node.left), evaluation.value(node.right)
         ),

@@ -13,6 +13,8 @@ from functools import reduce
 from operator import itemgetter
 from typing import Any, Final, Literal, NamedTuple
 
+import msgspec
+
 from dsl.hyperloglog import Registers, estimate, of_hashes, union
 from dsl.numbers import MICROS, bounded, divide_half_away
 from dsl.state import Value
@@ -44,7 +46,7 @@ class Moment:
     today: int
 
 
-class Ask(NamedTuple):
+class Ask(msgspec.Struct, frozen=True):
     """How a value is asked of a state."""
 
     moment: Moment

@@ -211,14 +211,15 @@ class _Outlook:
         return _Course(not absorbing, min(map(self._change_ms, node.operands)))
 
     def _compare(self, node: typed.Compare) -> _Course:
-        left, right = self.course(node.left), self.course(node.right)
-        value = compare(node.operator, left.value, right.value)
         if node.operator in _ORDER:
             # A value that falls stays below, and one that others fall from stays above.
-            falling, other = (node.left, right) if value is (node.operator in _BELOW) else (node.right, left)
-            if other.rate == 0 and self._falls(falling):
+            value = self.evaluation.truth(node)
+            is_below = value is (node.operator in _BELOW)
+            falling, still = (node.left, node.right) if is_below else (node.right, node.left)
+            if self._falls(falling) and (other := self.course(still)).rate == 0:
                 return _Course(value, other.until_ms)
-        return _Course(value, self._flip_ms(node.operator, left, right))
+        left, right = self.course(node.left), self.course(node.right)
+        return _Course(compare(node.operator, left.value, right.value), self._flip_ms(node.operator, left, right))
 
     def _flip_ms(self, operator: str, left: _Course, right: _Course) -> int:
         """An instant before which a comparison stays true, or false."""

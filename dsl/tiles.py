@@ -185,9 +185,9 @@ class Folded(Mapping[str, Value]):
             tiles = source.hops.get(run)
             if tiles is not None:
                 states += tiles.since(start_ms)
-        if self.fresh:
-            states.append(self._counted(aggregate, base))
-        state = FAMILIES[base.family].merged(states)
+        if self.fresh and (counted := self._counted(aggregate, base)) is not None:
+            states.append(counted)
+        state = states[0] if len(states) == 1 else FAMILIES[base.family].merged(states)
         value = read.fold.finalise(state, Ask(self._moment, aggregate.window, aggregate.quantile_micros))
         return of_type(value, aggregate.type) if read.narrowed else value
 

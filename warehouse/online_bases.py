@@ -28,12 +28,15 @@ _ROWS: Final = 8_000_000
 """Tiles that are sorted in memory at a time, about: some hundred megabytes."""
 _CHOOSE = """
 CREATE OR REPLACE TEMP TABLE published AS
-SELECT CAST(row_number() OVER (ORDER BY source_no, source_id) - 1 AS INTEGER) AS n, source_id, source_no, last_seen_ms
+SELECT CAST(row_number() OVER (ORDER BY source_no) - 1 AS INTEGER) AS n, source_id, source_no, last_seen_ms
 FROM (
     {sources}
 ) LEFT JOIN sources USING (source_id) LEFT JOIN tile_sources USING (source_id)
 """
 _WITH_TILES: Final = "SELECT source_id FROM tiles JOIN tile_sources USING (source_no) WHERE base_id IN ({bases})"
+_CHOSEN_OF_ALL: Final = """
+SELECT count(*), count(*) FILTER (n = source_no) = (SELECT count(*) FROM tile_sources) FROM published
+"""
 _CHOSEN: Final = """
 SELECT source_id, last_seen_ms, coalesce(packed, ''::BLOB) AS packed
 FROM published LEFT JOIN packed_attributes USING (source_id) WHERE {bounds} ORDER BY n
@@ -62,9 +65,7 @@ def packed_sources(
     heard = heard_from(connection, since, refresh.cut)
     sources = f"{heard} UNION {_WITH_TILES.format(bases=', '.join(new))}" if new else heard
     connection.execute(_CHOOSE.format(sources=sources))
-    chosen, at_once = count(connection, "SELECT count(*) FROM published"), _at_once(connection)
-    alike = count(connection, "SELECT count(*) FROM published WHERE n = source_no")
-    numbered_alike = alike == count(connection, "SELECT count(*) FROM tile_sources")
+    (chosen, numbered_alike), at_once = connection.sql(_CHOSEN_OF_ALL).fetchall()[0], _at_once(connection)
     # Of many, some are read first: the store has something to do meanwhile.
     first = min(_SLICE, at_once) if chosen > _MANY else at_once
     starts = [0, *range(first, chosen, at_once)] if chosen else []
