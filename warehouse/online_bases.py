@@ -21,26 +21,24 @@ from warehouse.sources import heard_from
 from warehouse.tile_columns import SOURCES_AT_ONCE, fits, hop_number, read_columns
 from warehouse.tiles import Covered, read_coverage
 
-_SLICE: Final = 5_000
+_SLICE: Final = 2_500
 """Sources that are packed at a time."""
-_MANY: Final = 20_000
 _ROWS: Final = 8_000_000
 """Tiles that are sorted in memory at a time, about: some hundred megabytes."""
+# The number of a source is that of its row.
 _CHOOSE = """
 CREATE OR REPLACE TEMP TABLE published AS
-SELECT CAST(row_number() OVER (ORDER BY source_no) - 1 AS INTEGER) AS n, source_id, source_no, last_seen_ms
-FROM (
-    {sources}
-) LEFT JOIN sources USING (source_id) LEFT JOIN tile_sources USING (source_id)
+SELECT source_id, source_no, last_seen_ms, coalesce(packed, ''::BLOB) AS packed
+FROM ({sources}) LEFT JOIN sources USING (source_id) LEFT JOIN tile_sources USING (source_id)
+    LEFT JOIN packed_attributes USING (source_id)
+ORDER BY source_no
 """
 _WITH_TILES: Final = "SELECT source_id FROM tiles JOIN tile_sources USING (source_no) WHERE base_id IN ({bases})"
 _CHOSEN_OF_ALL: Final = """
-SELECT count(*), count(*) FILTER (n = source_no) = (SELECT count(*) FROM tile_sources) FROM published
+SELECT count(*), count(*) FILTER (rowid = source_no) = (SELECT count(*) FROM tile_sources) FROM published
 """
-_CHOSEN: Final = """
-SELECT source_id, last_seen_ms, coalesce(packed, ''::BLOB) AS packed
-FROM published LEFT JOIN packed_attributes USING (source_id) WHERE {bounds} ORDER BY n
-"""
+_CHOSEN: Final = "SELECT source_id, last_seen_ms, packed FROM published WHERE rowid >= {start} AND rowid < {stop}"
+"""In the order of rows, which DuckDB keeps."""
 _STATE: Final = ("count", "total", "low", "high", "first", "last", "counts", "numbers")
 """Columns of `tiles` that hold states."""
 
@@ -65,11 +63,9 @@ def packed_sources(
     heard = heard_from(connection, since, refresh.cut)
     sources = f"{heard} UNION {_WITH_TILES.format(bases=', '.join(new))}" if new else heard
     connection.execute(_CHOOSE.format(sources=sources))
-    (chosen, numbered_alike), at_once = connection.sql(_CHOSEN_OF_ALL).fetchall()[0], _at_once(connection)
-    # Of many, some are read first: the store has something to do meanwhile.
-    first = min(_SLICE, at_once) if chosen > _MANY else at_once
-    starts = [0, *range(first, chosen, at_once)] if chosen else []
-    ranges = map(range, starts, [*starts[1:], chosen])
+    chosen, numbered_alike = connection.sql(_CHOSEN_OF_ALL).fetchall()[0]
+    at_once = _at_once(connection)
+    ranges = (range(start, min(start + at_once, chosen)) for start in range(0, chosen, at_once))
     return chain.from_iterable(_range(connection, covered, refresh.cut, numbers, numbered_alike) for numbers in ranges)
 
 
@@ -86,23 +82,24 @@ def _at_once(connection: Connection) -> int:
 def _range(
     connection: Connection, covered: Sequence[Covered], cut: int, numbers: range, numbered_alike: bool
 ) -> Iterator[dict[str, bytes]]:
-    """Sources by their numbers, whose tiles are sorted together."""
-    bounds = f"n >= {numbers.start} AND n < {numbers.stop}"
-    columns = [
-        read_columns(connection, family, its_own, numbers, numbered_alike)
+    """Sources by their numbers, whose tiles are read together."""
+    columns = {
+        family: read_columns(connection, family, its_own, numbers, numbered_alike, _SLICE)
         for family, its_own in _by_family(covered).items()
-    ]
-    is_loose = _sort_loose(connection, covered, [each.family for each in columns if not each.whole], bounds)
-    chosen = connection.sql(_CHOSEN.format(bounds=bounds)).pl()
+    }
+    is_loose = _sort_loose(connection, covered, [family for family, each in columns.items() if not each.whole], numbers)
+    chosen = connection.sql(_CHOSEN.format(start=numbers.start, stop=numbers.stop)).pl()
+    sliced = {family: each.sliced() for family, each in columns.items()}
     for start in range(0, len(numbers), _SLICE):
         some, its_own = numbers[start : start + _SLICE], chosen[start : start + _SLICE]
-        loose = _loose(connection, covered, f"n >= {some.start} AND n < {some.stop}") if is_loose else {}
+        loose = _loose(connection, covered, some) if is_loose else {}
         source_ids, last_ms, attributes = (column.to_list() for column in its_own)
         rests = [
             pack_rest(packed, loose.get(n, ())) if packed or loose else b""
             for n, packed in zip(some, attributes, strict=True)
         ]
-        yield dict(zip(source_ids, pack_sources(cut, last_ms, columns, rests, start), strict=True))
+        tiles = {family: next(each) for family, each in sliced.items()}
+        yield dict(zip(source_ids, pack_sources(cut, last_ms, tiles, rests), strict=True))
 
 
 def _by_family(covered: Sequence[Covered]) -> dict[FamilyName, list[Covered]]:
@@ -110,7 +107,9 @@ def _by_family(covered: Sequence[Covered]) -> dict[FamilyName, list[Covered]]:
     return {family: its_own for family in COLUMNS if (its_own := _of_family(covered, family))}
 
 
-def _sort_loose(connection: Connection, covered: Sequence[Covered], crowded: Sequence[FamilyName], bounds: str) -> bool:
+def _sort_loose(
+    connection: Connection, covered: Sequence[Covered], crowded: Sequence[FamilyName], numbers: range
+) -> bool:
     """Temporary table `sorted_loose`: the rows that do not, and those of families without columns; whether any."""
     parts = []
     for each in covered:
@@ -120,9 +119,13 @@ def _sort_loose(connection: Connection, covered: Sequence[Covered], crowded: Seq
     if parts:
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE sorted_loose AS SELECT * FROM ({' UNION ALL '.join(parts)}) "
-            f"WHERE {bounds} ORDER BY n, base_id, hop"
+            f"WHERE {_within(numbers)} ORDER BY n, base_id, hop"
         )
     return bool(parts)
+
+
+def _within(numbers: range) -> str:
+    return f"n >= {numbers.start} AND n < {numbers.stop}"
 
 
 def _of_family(covered: Sequence[Covered], family: FamilyName) -> list[Covered]:
@@ -132,15 +135,15 @@ def _of_family(covered: Sequence[Covered], family: FamilyName) -> list[Covered]:
 def _numbered(covered: Covered, condition: str) -> str:
     """Tiles of a base with the number of their source and that of their hop."""
     return (
-        f"SELECT n, {hop_number(covered)} AS hop, tiles.* EXCLUDE (source_no) FROM tiles "
+        f"SELECT published.rowid AS n, {hop_number(covered)} AS hop, tiles.* EXCLUDE (source_no) FROM tiles "
         f"JOIN published USING (source_no) WHERE base_id = {covered.tile_base.base_id} AND {condition}"
     )
 
 
-def _loose(connection: Connection, covered: Sequence[Covered], bounds: str) -> dict[int, list[Loose]]:
+def _loose(connection: Connection, covered: Sequence[Covered], numbers: range) -> dict[int, list[Loose]]:
     by_number = {each.tile_base.base_id: each.tile_base for each in covered}
     found: dict[int, list[Loose]] = {}
-    rows = connection.execute(f"SELECT n, base_id, hop, {', '.join(_STATE)} FROM sorted_loose WHERE {bounds}")
+    rows = connection.execute(f"SELECT n, base_id, hop, {', '.join(_STATE)} FROM sorted_loose WHERE {_within(numbers)}")
     for n, base_id, hop, *columns in rows.fetchall():
         base, grain_ms = by_number[base_id].base, by_number[base_id].grain_ms
         state = _state(base.family, hop, dict(zip(_STATE, columns, strict=True)))

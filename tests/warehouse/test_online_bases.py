@@ -20,6 +20,7 @@ from tests.dsl.tiled_world import CHECKED, ZONE, world
 from tests.warehouse.bench import Bench
 from tests.warehouse.small_shop import open_shop
 from tests.warehouse.test_tiles import land_events
+from warehouse import online_bases
 from warehouse.database import connect
 from warehouse.online_bases import packed_sources
 from warehouse.online_profiles import changed_profiles
@@ -59,6 +60,31 @@ def test_what_was_published_is_what_was_counted(seed: int, tmp_path: Path) -> No
                 tiles = unpack(store[source], bases)
                 assert dict(counted.aggregates) == dict(Folded(checked, bases, [tiles], [], refresh.t_ms, ZONE))
                 assert dict(counted.attributes) == attributes_of([tiles])
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_some_sources_at_a_time(at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are read and packed at a time, of everybody or of some, each source is given the same."""
+    t_ms, events = world(77)
+    shop = open_shop(tmp_path / "home", ZONE.name)
+    with connect(shop.home.warehouse) as connection:
+        bench = Bench(shop, connection)
+        land_events(bench, [event for event in events if event.source_id != events[0].source_id], t_ms)
+        since = bench.begin(CHECKED, t_ms).cut
+        land_events(bench, [event for event in events if event.source_id == events[0].source_id], t_ms)
+        refresh = bench.begin(CHECKED, t_ms)
+        held = bases_of(CHECKED.aggregates.values()).tiles_ids
+        everybody = dict(ChainMap(*packed_sources(connection, CHECKED, refresh, 0, frozenset())))
+        for begin, known in ((0, frozenset[int]()), (since, held), (since, frozenset[int]())):
+            whole = dict(ChainMap(*packed_sources(connection, CHECKED, refresh, begin, known)))
+            assert whole.items() <= everybody.items()
+            with monkeypatch.context() as small:
+                small.setattr(online_bases, "SOURCES_AT_ONCE", at_once)
+                small.setattr(online_bases, "_SLICE", max(1, at_once - 1))
+                parts = list(packed_sources(connection, CHECKED, refresh, begin, known))
+            assert sum(map(len, parts)) == len(whole)
+            assert max(map(len, parts)) <= max(1, at_once - 1)
+            assert dict(ChainMap(*parts)) == whole
 
 
 def test_nobody_is_published_twice(tmp_path: Path) -> None:

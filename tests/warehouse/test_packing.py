@@ -1,6 +1,6 @@
 """Many sources packed at once are each packed alone, byte by byte."""
 
-import numpy as np
+import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,13 +9,14 @@ from dsl.catalog import Catalog, EventSchema, Trait
 from dsl.check import check_catalog
 from dsl.folds import FamilyName
 from dsl.sql.duckdb_tiles import TileBase
-from dsl.tile_codec import COLUMNS, WIDTH, pack, pack_attributes, pack_rest
+from dsl.tile_codec import COLUMNS, pack, pack_attributes, pack_rest
 from dsl.tiles import HopStates, Run, Tiles
 from warehouse.packing import pack_sources
 from warehouse.tile_columns import TileColumns
 from warehouse.tiles import Covered
 
 HOUR_MS = 3_600_000
+SOURCES = 5
 Rows = dict[tuple[int, int, int], tuple[int, ...]]
 """By source, place of the base, and number of the hop: the other columns."""
 
@@ -55,17 +56,15 @@ def rows_of(draw: st.DrawFn, family: FamilyName, sources: int) -> Rows:
     return draw(st.dictionaries(places, columns, max_size=12))
 
 
-def _columns(family: FamilyName, rows: Rows, order: list[tuple[int, int, int]], sources: int) -> TileColumns:
+def _columns(family: FamilyName, rows: Rows, batches: list[list[tuple[int, int, int]]], size: int) -> TileColumns:
     """As they are read, in some order."""
-    lines = [(place[2], *rows[place]) for place in order]
-    parts = [
-        np.array([line[number] for line in lines], np.uint32 if code == "I" else np.int64)
-        .view(np.uint32)
-        .reshape(len(lines), WIDTH[code] // 4)
-        for number, code in enumerate(COLUMNS[family])
-    ]
-    source, base = (np.array([place[number] for place in order], np.uint16) for number in (0, 1))
-    return TileColumns(family, COVERED[family], sources, source, base, np.concatenate(parts, axis=1), True)
+    found = TileColumns(family, COVERED[family], SOURCES, size)
+    for places in batches:
+        columns = list(zip(*((*place, *rows[place]) for place in places), strict=True))
+        types = (pa.uint16(), pa.uint16(), *(pa.uint32() if code == "I" else pa.int64() for code in COLUMNS[family]))
+        arrays = [pa.array(values, kind) for values, kind in zip(columns, types, strict=True)]
+        found.add(pa.record_batch(arrays, [f"c{number}" for number in range(len(arrays))]))
+    return found
 
 
 def _state(family: FamilyName, hop_ms: int, hop: int, row: tuple[int, ...]) -> object:
@@ -81,16 +80,17 @@ def _state(family: FamilyName, hop_ms: int, hop: int, row: tuple[int, ...]) -> o
 @given(st.data())
 def test_sources_packed_together_are_each_packed_alone(data: st.DataObject) -> None:
     """Whatever the order in which rows are read, and whichever sources are packed at a time."""
-    sources = data.draw(st.integers(1, 5))
-    rows = {family: data.draw(rows_of(family, sources)) for family in COLUMNS}
-    held = [
-        _columns(family, its_own, data.draw(st.permutations(sorted(its_own))), sources)
-        for family, its_own in rows.items()
-    ]
-    instants = data.draw(st.lists(st.none() | st.integers(-9, 9), min_size=sources, max_size=sources))
-    attributes = data.draw(st.lists(st.sampled_from(({}, {"a": (1, "e", None)})), min_size=sources, max_size=sources))
+    rows = {family: data.draw(rows_of(family, SOURCES)) for family in COLUMNS}
+    size = data.draw(st.integers(1, SOURCES + 1))
+    held = {}
+    for family, its_own in rows.items():
+        order = data.draw(st.permutations(sorted(its_own)))
+        half = data.draw(st.integers(0, len(order)))
+        held[family] = _columns(family, its_own, [part for part in (order[:half], order[half:]) if part], size).sliced()
+    instants = data.draw(st.lists(st.none() | st.integers(-9, 9), min_size=SOURCES, max_size=SOURCES))
+    attributes = data.draw(st.lists(st.sampled_from(({}, {"a": (1, "e", None)})), min_size=SOURCES, max_size=SOURCES))
     alone = []
-    for number in range(sources):
+    for number in range(SOURCES):
         hops: dict[Run, HopStates] = {}
         for family, its_own in rows.items():
             for (source, place, hop), row in sorted(its_own.items()):
@@ -101,6 +101,9 @@ def test_sources_packed_together_are_each_packed_alone(data: st.DataObject) -> N
                     hops.setdefault(run, HopStates())[hop_ms] = _state(family, hop_ms, hop, row)
         alone.append(pack(Tiles(7, hops, attributes[number], instants[number]), BASES))
     rests = [pack_rest(pack_attributes(each) if each else b"", ()) for each in attributes]
-    half = data.draw(st.integers(0, sources))
-    parts = [pack_sources(7, instants[a:b], held, rests[a:b], a) for a, b in ((0, half), (half, sources))]
-    assert alone == [*parts[0], *parts[1]]
+    together = []
+    for start in range(0, SOURCES, size):
+        tiles = {family: next(slices) for family, slices in held.items()}
+        together += pack_sources(7, instants[start : start + size], tiles, rests[start : start + size])
+    assert alone == together
+    assert [None] * len(held) == [next(slices, None) for slices in held.values()]
