@@ -27,6 +27,7 @@ from tests.pipelines.conftest import filled_shop
 from tests.warehouse.small_shop import CATALOG, SmallShop, event, open_shop
 from warehouse.database import connect
 from warehouse.exceptions import RefreshError
+from warehouse.settings import Home
 
 ALL_ASSETS = 7 + len(CATALOG.traits) + len(CATALOG.segments) + len(CATALOG.exports)
 CHECKS = 2
@@ -291,20 +292,17 @@ def test_changed_definitions_need_a_whole_refresh(shop: SmallShop) -> None:
         refresh(shop.settings, ["traits/visits"])
 
 
-def test_nothing_landed_and_nothing_defined(tmp_path: Path) -> None:
+def test_nothing_landed_and_nothing_defined(home: Home) -> None:
     """A project that has just been made can be refreshed: empty tables are published."""
-    shop = open_shop(tmp_path / "home")
-    try:
-        report = refresh(shop.settings)
-    finally:
-        embedded.stop(shop.home.valkey)
+    shop = open_shop(home.path)
+    report = refresh(shop.settings)
     assert (7, ()) == (len(report.assets), report.failed_checks)
     assert [(0, 0)] == published(shop, "SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM traits)")
 
 
-def test_project_that_is_not_there(tmp_path: Path) -> None:
+def test_project_that_is_not_there(home: Home) -> None:
     """Without a project a refresh fails in one sentence."""
-    shop = open_shop(tmp_path / "home")
+    shop = open_shop(home.path)
     with pytest.raises(RefreshError, match="`other/events` failed: there is no project `other`"):
         refresh(replace(shop.settings, project="other"))
 
