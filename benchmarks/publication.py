@@ -38,16 +38,11 @@ from warehouse.settings import Settings
 MIN_ROUNDS: Final = 5
 _FEW: Final = (
     *(
-        "events.purchase.count",
-        "events.purchase.count_365d",
-        "events.purchase.count_30d",
-        "events.purchase.count_{some}",
+        f"events.{event}.{aggregate}"
+        for event in ("purchase", "campaign_received", "coupon_redeemed")
+        for aggregate in ("count", "count_365d", "count_{some}", "first_at", "last_at")
     ),
-    *("events.purchase.first_at", "events.purchase.last_at", "events.campaign_received.count"),
-    *("events.campaign_received.count_365d", "events.campaign_received.count_30d"),
-    *("events.campaign_received.count_{some}", "events.campaign_received.first_at", "events.campaign_received.last_at"),
-    *("events.coupon_redeemed.count", "events.coupon_redeemed.count_365d", "events.coupon_redeemed.count_{some}"),
-    *("events.coupon_redeemed.first_at", "events.coupon_redeemed.last_at"),
+    *("events.purchase.count_30d", "events.campaign_received.count_30d"),
 )
 """A trait each. A year is asked for, so that all days of the data are kept by themselves, and hours of some days."""
 _SOME: Final = ("45d", "90d")

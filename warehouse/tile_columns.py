@@ -117,8 +117,9 @@ class TileColumns:
     def sliced(self) -> Iterator[Arranged]:
         """A slice at a time."""
         for number, start in enumerate(self._starts):
-            its_own = [(part, slice(*ends[number : number + 2])) for *part, ends in self._parts]
-            run, words = (np.concatenate([part[kind][place] for part, place in its_own]) for kind in (0, 1))
+            its_own = [(slice(*begins[number : number + 2]), runs, rows) for runs, rows, begins in self._parts]
+            run = np.concatenate([runs[place] for place, runs, _ in its_own])
+            words = np.concatenate([rows[place] for place, _, rows in its_own])
             yield self._arranged(run - np.uint32(start << 16), words, min(self._starts.step, self._sources - start))
 
     def _arranged(self, run: npt.NDArray[np.uint32], words: npt.NDArray[np.uint32], sources: int) -> Arranged:

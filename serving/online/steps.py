@@ -83,12 +83,12 @@ def _begun(held: Sequence[str | None]) -> tuple[int, int]:
 
 
 @lru_cache(2**14)
-def _length(word: int) -> bytes:
-    return b"$%d" % word
+def _length(size: int) -> bytes:
+    return b"$%d" % size
 
 
 def _packed(commands: Sequence[Command]) -> bytes:
-    """As they are sent: what the library packs a thousand words with takes ten times as long."""
+    """As they are sent: what the library packs a thousand words with takes four times as long."""
     lines: list[bytes] = []
     for command in commands:
         words = [word if isinstance(word, bytes) else str(word).encode() for word in command]
