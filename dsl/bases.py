@@ -84,9 +84,9 @@ class Base:
         return _digest(self.key)
 
     def tiles_id(self, grain_ms: int) -> int:
-        """64 bits that tell apart which tiles are kept: of which events, at which grain, for how long."""
+        """64 bits that tell apart which tiles are kept: of which events, at which grain, how long, what of them."""
         kept = self.grains[grain_ms]
-        return _digest(f"{self.key} {grain_ms} {kept.apart_ms} {kept.carried}")
+        return _digest(f"{self.key} {grain_ms} {kept.apart_ms} {kept.carried} {self.looks_before}")
 
     @cached_property
     def grains(self) -> Mapping[int, Kept]:

@@ -6,19 +6,22 @@ large for it, is kept tile by tile.
 
 | part | bytes, little-endian |
 |---|---|
-| header | format: 32 bits; number of runs of each family: 16 bits; cut, instant of the newest event: 64 |
-| runs | a row each, family by family: base, grain, number of its tiles: 64, 32, 32 bits |
+| header | format: 32 bits; number of runs of each layout: 16, and 16 of nothing; cut, instant of the newest event: 64 |
+| runs | a row each, layout by layout: base: 64 bits; grain, number of tiles: 32; instant of the newest event: 64 |
 | tiles | a row each, run by run, below |
 | the rest | MessagePack of attributes and of tiles by themselves, in order, by base and grain; nothing for neither |
 
-| family | columns of a row |
+| layout | columns of a row |
 |---|---|
-| moments | hop, count, first instant after the hop's begin, last instant after the first: 32 bits each |
+| firsts | count: 16 bits; first instant: 48 |
+| spans | the same, and the last instant: 64 |
 | numbers | hop, count: 32 bits; total, least, greatest: 64 |
 | instants | hop, zero: 32 bits; earliest, latest: 64 |
 | days | hop: 32 bits |
 
-A hop is written as its number: the first millisecond divided by the grain; of a local date the day's number.
+A hop is written as its number: the first millisecond divided by the grain; of a local date the day's number. Where
+there is a first instant, it tells the hop. All windows reach up to now: of `firsts` only the newest event of a run is
+known to be the last of its hop, which is all that any window asks for; what looks at hops one by one has `spans`.
 """
 
 import struct
@@ -35,27 +38,34 @@ from dsl.bases import LOCAL_DAY, Base, Bases
 from dsl.folds import FAMILIES, FamilyName
 from dsl.tiles import Hops, HopStates, Run, Tiles, Write
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """Bytes of another format are not read."""
+Layout = Literal["firsts", "spans", "numbers", "instants", "days"]
+"""How tiles lie in rows."""
 TypeCode = Literal["I", "q", "Q"]
 """Of `struct`: 32 bits unsigned, 64 bits signed, 64 bits unsigned."""
-COLUMNS: Final[Mapping[FamilyName, Sequence[TypeCode]]] = {
-    "moments": ("I", "I", "I", "I"),
+COLUMNS: Final[Mapping[Layout, Sequence[TypeCode]]] = {
+    "firsts": ("Q",),
+    "spans": ("Q", "q"),
     "numbers": ("I", "I", "q", "q", "q"),
     "instants": ("I", "I", "q", "q"),
     "days": ("I",),
 }
-"""Each family's columns; the other families have none. Each begins at a multiple of its width."""
-RUNS: Final[Sequence[TypeCode]] = ("Q", "I", "I")
-"""What tells the runs apart: id of the base, grain, number of tiles."""
+"""Each layout's columns, the first of which tells the order. Each begins at a multiple of its width."""
+COUNT_BITS: Final = 16
+"""Of a count that lies below a first instant."""
+RUNS: Final[Sequence[TypeCode]] = ("Q", "I", "I", "q")
+"""What tells the runs apart: id of the base, grain, number of tiles; of `firsts` the instant of the newest event."""
 WIDTH: Final[Mapping[TypeCode, int]] = {"I": 4, "q": 8, "Q": 8}
 """Bytes of a value."""
+_LEAST: Final[Mapping[TypeCode, int]] = {"I": 0, "q": -(2**63), "Q": 0}
+_MOST: Final[Mapping[TypeCode, int]] = {"I": 2**32 - 1, "q": 2**63 - 1, "Q": 2**64 - 1}
 
 Loose = tuple[int, int, int, Any]
 """A tile by itself: id of the base, grain, number of the hop, encoded state."""
 
-HEADER: Final = struct.Struct("<I4Hqq")
-"""Format, runs of each family, cut, instant of the newest event."""
+HEADER: Final = struct.Struct("<I5H2xqq")
+"""Format, runs of each layout, cut, instant of the newest event."""
 NEVER: Final = -(2**63)
 """Written for no event at all."""
 
@@ -78,11 +88,11 @@ _FORMAT: Final = FORMAT.to_bytes(4, "little")
 _RUN_CODES: Final = "".join(RUNS)
 _RUN: Final = struct.Struct("<" + _RUN_CODES)
 _PLACES: Final = {
-    family: [(sum(WIDTH[each] for each in codes[:number]) // WIDTH[code], code) for number, code in enumerate(codes)]
-    for family, codes in COLUMNS.items()
+    layout: [(sum(WIDTH[each] for each in codes[:number]) // WIDTH[code], code) for number, code in enumerate(codes)]
+    for layout, codes in COLUMNS.items()
 }
 """Where each column begins, counted in values of its own width."""
-_ROWS: Final = {family: struct.Struct("<" + "".join(codes)) for family, codes in COLUMNS.items()}
+_ROWS: Final = {layout: struct.Struct("<" + "".join(codes)) for layout, codes in COLUMNS.items()}
 _NO_REST: Final = _Rest({}, {})
 _NOTHING: Final = _encoder.encode({})
 
@@ -109,17 +119,18 @@ def pack_rest(attributes: bytes, loose: Sequence[Loose]) -> bytes:
 
 def pack(tiles: Tiles, bases: Bases) -> bytes:
     """The tiles of a source."""
-    sections: dict[FamilyName, tuple[list[bytes], list[bytes]]] = {}
+    sections: dict[Layout, tuple[list[bytes], list[bytes]]] = {}
     loose: list[Loose] = []
     for (base_id, grain), hops in tiles.hops.items():
         base = bases.by_id[base_id]
-        tight, others = _split(base, grain, hops)
+        layout = layout_of(base)
+        tight, others, last_ms = _split(base, layout, grain, hops)
         loose += others
-        if tight:
-            runs, rows = sections.setdefault(base.family, ([], []))
-            runs.append(_RUN.pack(base_id, grain, len(tight)))
-            rows += starmap(_ROWS[base.family].pack, tight)
-    written = [sections.get(family, ([], [])) for family in COLUMNS]
+        if layout is not None and tight:
+            runs, rows = sections.setdefault(layout, ([], []))
+            runs.append(_RUN.pack(base_id, grain, len(tight), last_ms))
+            rows += starmap(_ROWS[layout].pack, tight)
+    written = [sections.get(layout, ([], [])) for layout in COLUMNS]
     counts = (len(runs) for runs, _ in written)
     header = HEADER.pack(FORMAT, *counts, tiles.cut, NEVER if tiles.last_ms is None else tiles.last_ms)
     content = chain.from_iterable((*(runs for runs, _ in written), *(rows for _, rows in written)))
@@ -147,21 +158,22 @@ class PackedRuns(Mapping[Run, Hops]):
         attributes: of the source.
     """
 
-    __slots__ = ("_bases", "_ends", "_loose", "_places", "_sections", "attributes")
+    __slots__ = ("_bases", "_ends", "_lasts", "_loose", "_places", "_sections", "attributes")
 
     def __init__(self, packed: bytes, counts: Sequence[int], bases: Bases) -> None:
         runs = sum(counts)
         told = struct.unpack_from("<" + runs * _RUN_CODES, packed, HEADER.size)
         self._bases = bases
-        self._places = dict(zip(zip(told[::3], told[1::3], strict=True), range(runs), strict=True))
-        self._ends = ends = [0, *accumulate(told[2::3])]
+        self._places = dict(zip(zip(told[::4], told[1::4], strict=True), range(runs), strict=True))
+        self._ends = ends = [0, *accumulate(told[2::4])]
+        self._lasts = told[3::4]
         self._sections: list[_Section] = []
         content, start, first = memoryview(packed), HEADER.size + _RUN.size * runs, 0
-        for family, count in zip(COLUMNS, counts, strict=True):
+        for layout, count in zip(COLUMNS, counts, strict=True):
             if count:
                 before, first = ends[first], first + count
-                end = start + _ROWS[family].size * (ends[first] - before)
-                self._sections += [_Section(family, content[start:end], before)] * count
+                end = start + _ROWS[layout].size * (ends[first] - before)
+                self._sections += [_Section(layout, content[start:end], before)] * count
                 start = end
         rest = _decoder.decode(content[start:]) if start < len(packed) else _NO_REST
         self.attributes, self._loose = rest.attributes, rest.loose
@@ -191,31 +203,42 @@ class PackedRuns(Mapping[Run, Hops]):
 
     def _run(self, place: int, grain: int) -> "PackedHops":
         ends, section = self._ends, self._sections[place]
-        return PackedHops(grain or 1, section, ends[place] - section.before, ends[place + 1] - section.before)
+        begin, end = ends[place] - section.before, ends[place + 1] - section.before
+        return PackedHops(grain or 1, section, begin, end, self._lasts[place])
 
 
 class _Section:
-    """All runs of a family, whose columns are cut when the first of them is asked for.
+    """All runs of a layout, whose columns are cut when the first of them is asked for.
 
     Attributes:
-        before: number of the tiles of other families that lie before them.
+        before: number of the tiles of other layouts that lie before them.
+        by_instant: the first column has instants, and counts below them; else numbers of hops.
     """
 
-    __slots__ = ("_columns", "_rows", "before", "family")
+    __slots__ = ("_columns", "_counts", "_rows", "before", "by_instant", "layout")
 
-    def __init__(self, family: FamilyName, rows: memoryview, before: int) -> None:
-        self.family = family
+    def __init__(self, layout: Layout, rows: memoryview, before: int) -> None:
+        self.layout = layout
         self.before = before
+        self.by_instant = COLUMNS[layout][0] == "Q"
         self._rows = rows
         self._columns: Sequence[memoryview] | None = None
+        self._counts: memoryview | None = None
 
     @property
     def columns(self) -> Sequence[memoryview]:
         """As `COLUMNS` has them."""
         if self._columns is None:
-            rows, size = self._rows, _ROWS[self.family].size
-            self._columns = [rows.cast(code)[place :: size // WIDTH[code]] for place, code in _PLACES[self.family]]
+            rows, size = self._rows, _ROWS[self.layout].size
+            self._columns = [rows.cast(code)[place :: size // WIDTH[code]] for place, code in _PLACES[self.layout]]
         return self._columns
+
+    @property
+    def counts(self) -> memoryview:
+        """What lies below first instants."""
+        if self._counts is None:
+            self._counts = self._rows.cast("H")[:: _ROWS[self.layout].size // 2]
+        return self._counts
 
 
 class _Numbers(Sequence[int]):
@@ -240,53 +263,67 @@ class PackedHops(msgspec.Struct, frozen=True, gc=False):
     """One run: the tiles of a base at one grain, in rows.
 
     Attributes:
-        section: all runs of the family.
+        section: all runs of the layout.
         begin: its first row in them; `end` is after its last one.
+        last_ms: of `firsts`, the instant of the newest event.
     """
 
     unit: int
     section: _Section
     begin: int
     end: int
+    last_ms: int
 
     def since(self, start: int | None) -> Iterable[Any]:
         """As `dsl.tiles.Hops`: all that it holds from a hop on is one state."""
-        section, end, unit = self.section.columns, self.end, self.unit
-        hops = section[0]
-        first = self.begin if start is None else bisect_left(hops, -(-start // unit), self.begin, end)
+        first, end = self._row(start), self.end
         if first >= end:
             return ()
-        match self.section.family:
-            case "moments":
-                _, counts, lows, spans = section
-                last = hops[end - 1] * unit + lows[end - 1] + spans[end - 1]
-                return ((sum(counts[first:end].tolist()), hops[first] * unit + lows[first], last),)
+        section, columns = self.section, self.section.columns
+        match section.layout:
+            case "firsts" | "spans":
+                last_ms = columns[1][end - 1] if len(columns) > 1 else self.last_ms
+                return ((sum(section.counts[first:end].tolist()), columns[0][first] >> COUNT_BITS, last_ms),)
             case "numbers":
-                return (_Numbers([column[first:end] for column in section[1:]]),)
+                return (_Numbers([column[first:end] for column in columns[1:]]),)
             case "instants":
-                return ((min(section[2][first:end]), max(section[3][first:end])),)
-        return (frozenset(hops[first:end]),)
+                return ((min(columns[2][first:end]), max(columns[3][first:end])),)
+        return (frozenset(columns[0][first:end]),)
 
     def first(self, start: int) -> int | None:
         """As `dsl.tiles.Hops`."""
-        hops = self.section.columns[0]
-        found = bisect_left(hops, -(-start // self.unit), self.begin, self.end)
-        return hops[found] * self.unit if found < self.end else None
+        found = self._row(start)
+        return self._hop(self.section.columns[0][found]) if found < self.end else None
 
     def items(self) -> Iterator[tuple[int, Any]]:
-        """As `dsl.tiles.Hops`."""
-        for hop, *row in zip(*(column[self.begin : self.end] for column in self.section.columns), strict=True):
-            start = hop * self.unit
-            match self.section.family:
-                case "moments":
-                    count, low, span = row
-                    yield start, (count, start + low, start + low + span)
+        """As `dsl.tiles.Hops`; of `firsts` the last instant of each hop but the newest is said to be its first."""
+        begin, end, section = self.begin, self.end, self.section
+        for place, (told, *row) in enumerate(
+            zip(*(column[begin:end] for column in section.columns), strict=True), begin + 1
+        ):
+            start = self._hop(told)
+            match section.layout:
+                case "firsts":
+                    first_ms = told >> COUNT_BITS
+                    yield start, (section.counts[place - 1], first_ms, self.last_ms if place == end else first_ms)
+                case "spans":
+                    yield start, (section.counts[place - 1], told >> COUNT_BITS, row[0])
                 case "days":
-                    yield start, frozenset((hop,))
+                    yield start, frozenset((told,))
                 case "instants":
                     yield start, tuple(row[1:])
                 case _:
                     yield start, tuple(row)
+
+    def _row(self, start: int | None) -> int:
+        """The first row of a hop or of a later one."""
+        if start is None:
+            return self.begin
+        told = start << COUNT_BITS if self.section.by_instant else -(-start // self.unit)
+        return bisect_left(self.section.columns[0], told, self.begin, self.end)
+
+    def _hop(self, told: int) -> int:
+        return (told >> COUNT_BITS) // self.unit * self.unit if self.section.by_instant else told * self.unit
 
 
 @dataclass(slots=True)
@@ -349,37 +386,46 @@ class _Both:
         yield from self.states.items()
 
 
-def _split(base: Base, grain: int, hops: Hops) -> tuple[list[tuple[int, ...]], list[Loose]]:
-    """Rows of the tiles that fit into columns, in order, and the others."""
-    tight: list[tuple[int, ...]] = []
-    loose: list[Loose] = []
-    unit = 1 if grain == LOCAL_DAY else grain
-    for start, state in sorted(hops.items(), key=itemgetter(0)):
-        row = _row(base.family, start, start // unit, state)
-        if row is not None and fits(base.family, row):
-            tight.append(row)
-        else:
-            loose.append((base.id, grain, start // unit, FAMILIES[base.family].encode(state)))
-    return tight, loose
-
-
-def _row(family: FamilyName, start: int, hop: int, state: Any) -> tuple[int, ...] | None:
-    match family:
+def layout_of(base: Base) -> Layout | None:
+    """How the tiles of a base lie in rows; None for by themselves."""
+    match base.family:
         case "moments":
-            count, low, high = state
-            return hop, count, low - start, high - low
-        case "numbers":
-            return hop, *state
-        case "instants":
-            return hop, 0, *state
-        case "days":
-            return (hop,)
+            return "spans" if base.looks_before else "firsts"
+        case "numbers" | "instants" | "days":
+            return base.family
     return None
 
 
-def fits(family: FamilyName, row: Sequence[int]) -> bool:
-    """Whether a row has room in the columns of its family."""
-    return all(
-        0 <= value < 2**32 if code == "I" else -(2**63) <= value < 2**63
-        for code, value in zip(COLUMNS[family], row, strict=True)
-    )
+def _split(base: Base, layout: Layout | None, grain: int, hops: Hops) -> tuple[list[tuple[int, ...]], list[Loose], int]:
+    """Rows of the tiles that fit into columns, in order, and the others; of `firsts` the newest instant of the rows."""
+    tight: list[tuple[int, ...]] = []
+    loose: list[Loose] = []
+    newest_ms = 0
+    unit = 1 if grain == LOCAL_DAY else grain
+    for start, state in sorted(hops.items(), key=itemgetter(0)):
+        row = None if layout is None else _row(layout, start // unit, state)
+        if row is None:
+            loose.append((base.id, grain, start // unit, FAMILIES[base.family].encode(state)))
+        else:
+            tight.append(row)
+            newest_ms = state[2] if layout == "firsts" else 0
+    return tight, loose, newest_ms
+
+
+def _row(layout: Layout, hop: int, state: Any) -> tuple[int, ...] | None:
+    """None when it has no room in the columns of its layout."""
+    row: tuple[int, ...]
+    match layout:
+        case "firsts" | "spans":
+            count, first_ms, last_ms = state
+            if count >> COUNT_BITS:
+                return None
+            row = (first_ms << COUNT_BITS | count,) if layout == "firsts" else (first_ms << COUNT_BITS | count, last_ms)
+        case "numbers":
+            row = hop, *state
+        case "instants":
+            row = hop, 0, *state
+        case "days":
+            row = (hop,)
+    fits = (_LEAST[code] <= value <= _MOST[code] for code, value in zip(COLUMNS[layout], row, strict=True))
+    return row if all(fits) else None

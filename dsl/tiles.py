@@ -28,7 +28,7 @@ class Hops(Protocol):
         """States whose merge is that of all tiles from a hop on; None for all of them."""
 
     def items(self) -> Iterable[tuple[int, Any]]:
-        """Each hop with its state."""
+        """Each hop with its state; the last instant of one may be any of its instants, when no window asks for it."""
 
     def first(self, start: int) -> int | None:
         """The earliest hop from one on; None when there is none."""

@@ -12,7 +12,7 @@ from dsl.check import CheckedCatalog
 from dsl.folds import FAMILIES, FamilyName, histogram_of, values_of
 from dsl.state import Value
 from dsl.tags import untag
-from dsl.tile_codec import COLUMNS, Loose, pack_rest
+from dsl.tile_codec import COLUMNS, Layout, Loose, layout_of, pack_rest
 from warehouse.columns import count
 from warehouse.database import Connection
 from warehouse.packing import pack_sources
@@ -83,39 +83,45 @@ def _range(
     connection: Connection, covered: Sequence[Covered], cut: int, numbers: range, numbered_alike: bool
 ) -> Iterator[dict[str, bytes]]:
     """Sources by their numbers, whose tiles are read together."""
+    by_layout = _by_layout(covered)
+    size = _slice(by_layout)
     columns = {
-        family: read_columns(connection, family, its_own, numbers, numbered_alike, _SLICE)
-        for family, its_own in _by_family(covered).items()
+        layout: read_columns(connection, layout, its_own, numbers, numbered_alike, size)
+        for layout, its_own in by_layout.items()
     }
-    is_loose = _sort_loose(connection, covered, [family for family, each in columns.items() if not each.whole], numbers)
+    is_loose = _sort_loose(connection, covered, [layout for layout, each in columns.items() if not each.whole], numbers)
     chosen = connection.sql(_CHOSEN.format(start=numbers.start, stop=numbers.stop)).pl()
-    sliced = {family: each.sliced() for family, each in columns.items()}
-    for start in range(0, len(numbers), _SLICE):
-        some, its_own = numbers[start : start + _SLICE], chosen[start : start + _SLICE]
+    sliced = {layout: each.sliced() for layout, each in columns.items()}
+    for start in range(0, len(numbers), size):
+        some, its_own = numbers[start : start + size], chosen[start : start + size]
         loose = _loose(connection, covered, some) if is_loose else {}
         source_ids, last_ms, attributes = (column.to_list() for column in its_own)
         rests = [
             pack_rest(packed, loose.get(n, ())) if packed or loose else b""
             for n, packed in zip(some, attributes, strict=True)
         ]
-        tiles = {family: next(each) for family, each in sliced.items()}
+        tiles = {layout: next(each) for layout, each in sliced.items()}
         yield dict(zip(source_ids, pack_sources(cut, last_ms, tiles, rests), strict=True))
 
 
-def _by_family(covered: Sequence[Covered]) -> dict[FamilyName, list[Covered]]:
-    """The bases of each family that has columns."""
-    return {family: its_own for family in COLUMNS if (its_own := _of_family(covered, family))}
+def _by_layout(covered: Sequence[Covered]) -> dict[Layout, list[Covered]]:
+    """The bases of each layout."""
+    found = {layout: [each for each in covered if layout_of(each.tile_base.base) == layout] for layout in COLUMNS}
+    return {layout: its_own for layout, its_own in found.items() if its_own}
 
 
-def _sort_loose(
-    connection: Connection, covered: Sequence[Covered], crowded: Sequence[FamilyName], numbers: range
-) -> bool:
-    """Temporary table `sorted_loose`: the rows that do not, and those of families without columns; whether any."""
+def _slice(by_layout: Mapping[Layout, Sequence[Covered]]) -> int:
+    """So many sources that their runs can be counted with 16 bits."""
+    return max(1, min(_SLICE, 2**16 // max(map(len, by_layout.values()), default=1)))
+
+
+def _sort_loose(connection: Connection, covered: Sequence[Covered], crowded: Sequence[Layout], numbers: range) -> bool:
+    """Temporary table `sorted_loose`: the rows that do not, and those of bases without columns; whether any."""
     parts = []
     for each in covered:
-        family = each.tile_base.base.family
-        if family in crowded or family not in COLUMNS:
-            parts.append(_numbered(each, f"NOT ({fits(family, each)})" if family in COLUMNS else "true"))
+        layout = layout_of(each.tile_base.base)
+        if layout is None or layout in crowded:
+            parts.append(_numbered(each, "true" if layout is None else f"NOT ({fits(layout, each)})"))
     if parts:
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE sorted_loose AS SELECT * FROM ({' UNION ALL '.join(parts)}) "
@@ -126,10 +132,6 @@ def _sort_loose(
 
 def _within(numbers: range) -> str:
     return f"n >= {numbers.start} AND n < {numbers.stop}"
-
-
-def _of_family(covered: Sequence[Covered], family: FamilyName) -> list[Covered]:
-    return [each for each in covered if each.tile_base.base.family == family]
 
 
 def _numbered(covered: Covered, condition: str) -> str:

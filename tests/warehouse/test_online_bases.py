@@ -117,3 +117,26 @@ def test_nobody_is_published_twice(tmp_path: Path) -> None:
         assert sorted(map(profile_id, ("user:ann", "user:bob", "user:cem"))) == [each.profile_id for each in people]
         assert {1} == {len(each.members) for each in people}
         assert [] == list(changed_profiles(connection, refresh.cut, refresh.cut))
+
+
+def test_a_gap_asks_for_more_of_the_same_tiles(tmp_path: Path) -> None:
+    """What is published for counting does not say when each hop ended: a gap has it published again, of everybody."""
+    texts = ("events.buy.count", "events.buy.count_24h", "events.buy.longest_gap_minutes_24h")
+    traits = tuple(Trait(f"t{number}", text) for number, text in enumerate(texts))
+    now_ms, ages = 1_500_000_000_000, (50, 39, 36, 7)
+    events = [Event(f"e{minutes}", 1, "track", "buy", "user:ann", now_ms - minutes * 60_000, 0, {}) for minutes in ages]
+    shop = open_shop(tmp_path / "home", ZONE.name)
+    with connect(shop.home.warehouse) as connection:
+        bench = Bench(shop, connection)
+        land_events(bench, events, now_ms)
+        held, since = frozenset[int](), 0
+        for asked in (traits[:2], traits):
+            checked = check_catalog(Catalog(traits=asked, timezone=ZONE.name))
+            bases, refresh = bases_of(checked.aggregates.values()), bench.begin(checked, now_ms)
+            (published,) = packed_sources(connection, checked, refresh, since, held)
+            tiles = unpack(published["user:ann"], bases)
+            values = dict(Folded(checked, bases, [tiles], [], refresh.t_ms, ZONE))
+            held, since = bases.tiles_ids, refresh.cut
+        assert {text: values[text] for text in texts} == dict(
+            zip(texts, (4_000_000, 4_000_000, 29_000_000), strict=True)
+        )
