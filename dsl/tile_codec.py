@@ -215,7 +215,7 @@ class _Section:
         by_instant: the first column has instants, and counts below them; else numbers of hops.
     """
 
-    __slots__ = ("_columns", "_counts", "_rows", "before", "by_instant", "layout")
+    __slots__ = ("_columns", "_rows", "before", "by_instant", "layout")
 
     def __init__(self, layout: Layout, rows: memoryview, before: int) -> None:
         self.layout = layout
@@ -223,22 +223,15 @@ class _Section:
         self.by_instant = COLUMNS[layout][0] == "Q"
         self._rows = rows
         self._columns: Sequence[memoryview] | None = None
-        self._counts: memoryview | None = None
 
     @property
     def columns(self) -> Sequence[memoryview]:
-        """As `COLUMNS` has them."""
+        """As `COLUMNS` has them; the last one is what lies below first instants."""
         if self._columns is None:
             rows, size = self._rows, _ROWS[self.layout].size
-            self._columns = [rows.cast(code)[place :: size // WIDTH[code]] for place, code in _PLACES[self.layout]]
+            columns = [rows.cast(code)[place :: size // WIDTH[code]] for place, code in _PLACES[self.layout]]
+            self._columns = [*columns, rows.cast("H")[:: size // 2]] if self.by_instant else columns
         return self._columns
-
-    @property
-    def counts(self) -> memoryview:
-        """What lies below first instants."""
-        if self._counts is None:
-            self._counts = self._rows.cast("H")[:: _ROWS[self.layout].size // 2]
-        return self._counts
 
 
 class _Numbers(Sequence[int]):
@@ -276,14 +269,17 @@ class PackedHops(msgspec.Struct, frozen=True, gc=False):
 
     def since(self, start: int | None) -> Iterable[Any]:
         """As `dsl.tiles.Hops`: all that it holds from a hop on is one state."""
-        first, end = self._row(start), self.end
+        section, end = self.section, self.end
+        columns = section.columns
+        first = self._row(columns[0], start)
         if first >= end:
             return ()
-        section, columns = self.section, self.section.columns
         match section.layout:
-            case "firsts" | "spans":
-                last_ms = columns[1][end - 1] if len(columns) > 1 else self.last_ms
-                return ((sum(section.counts[first:end].tolist()), columns[0][first] >> COUNT_BITS, last_ms),)
+            case "firsts":
+                return ((sum(columns[1][first:end].tolist()), columns[0][first] >> COUNT_BITS, self.last_ms),)
+            case "spans":
+                count = sum(columns[2][first:end].tolist())
+                return ((count, columns[0][first] >> COUNT_BITS, columns[1][end - 1]),)
             case "numbers":
                 return (_Numbers([column[first:end] for column in columns[1:]]),)
             case "instants":
@@ -292,22 +288,20 @@ class PackedHops(msgspec.Struct, frozen=True, gc=False):
 
     def first(self, start: int) -> int | None:
         """As `dsl.tiles.Hops`."""
-        found = self._row(start)
-        return self._hop(self.section.columns[0][found]) if found < self.end else None
+        told = self.section.columns[0]
+        found = self._row(told, start)
+        return self._hop(told[found]) if found < self.end else None
 
     def items(self) -> Iterator[tuple[int, Any]]:
         """As `dsl.tiles.Hops`; of `firsts` the last instant of each hop but the newest is said to be its first."""
-        begin, end, section = self.begin, self.end, self.section
-        for place, (told, *row) in enumerate(
-            zip(*(column[begin:end] for column in section.columns), strict=True), begin + 1
-        ):
-            start = self._hop(told)
-            match section.layout:
+        columns = (column[self.begin : self.end] for column in self.section.columns)
+        for place, (told, *row) in enumerate(zip(*columns, strict=True), self.begin + 1):
+            start, first_ms = self._hop(told), told >> COUNT_BITS
+            match self.section.layout:
                 case "firsts":
-                    first_ms = told >> COUNT_BITS
-                    yield start, (section.counts[place - 1], first_ms, self.last_ms if place == end else first_ms)
+                    yield start, (row[0], first_ms, self.last_ms if place == self.end else first_ms)
                 case "spans":
-                    yield start, (section.counts[place - 1], told >> COUNT_BITS, row[0])
+                    yield start, (row[1], first_ms, row[0])
                 case "days":
                     yield start, frozenset((told,))
                 case "instants":
@@ -315,12 +309,12 @@ class PackedHops(msgspec.Struct, frozen=True, gc=False):
                 case _:
                     yield start, tuple(row)
 
-    def _row(self, start: int | None) -> int:
+    def _row(self, told: memoryview, start: int | None) -> int:
         """The first row of a hop or of a later one."""
         if start is None:
             return self.begin
-        told = start << COUNT_BITS if self.section.by_instant else -(-start // self.unit)
-        return bisect_left(self.section.columns[0], told, self.begin, self.end)
+        least = start << COUNT_BITS if self.section.by_instant else -(-start // self.unit)
+        return bisect_left(told, least, self.begin, self.end)
 
     def _hop(self, told: int) -> int:
         return (told >> COUNT_BITS) // self.unit * self.unit if self.section.by_instant else told * self.unit
