@@ -18,7 +18,7 @@ from warehouse.database import Connection
 from warehouse.packing import pack_sources
 from warehouse.refresh import Refresh
 from warehouse.sources import heard_from
-from warehouse.tile_columns import SOURCES_AT_ONCE, fits, hop_number, read_columns
+from warehouse.tile_columns import SOURCES_AT_ONCE, are_of, column_texts, hop_text, read_columns
 from warehouse.tiles import Covered, read_coverage
 
 _SLICE: Final = 2_500
@@ -116,12 +116,11 @@ def _slice(by_layout: Mapping[Layout, Sequence[Covered]]) -> int:
 
 
 def _sort_loose(connection: Connection, covered: Sequence[Covered], crowded: Sequence[Layout], numbers: range) -> bool:
-    """Temporary table `sorted_loose`: the rows that do not, and those of bases without columns; whether any."""
-    parts = []
-    for each in covered:
-        layout = layout_of(each.tile_base.base)
-        if layout is None or layout in crowded:
-            parts.append(_numbered(each, "true" if layout is None else f"NOT ({fits(layout, each)})"))
+    """Temporary table `sorted_loose`: rows that do not fit into columns, or have none; whether there may be any."""
+    kinds = {
+        layout: [each for each in covered if layout_of(each.tile_base.base) == layout] for layout in (None, *crowded)
+    }
+    parts = [_numbered(layout, its_own) for layout, its_own in kinds.items() if its_own]
     if parts:
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE sorted_loose AS SELECT * FROM ({' UNION ALL '.join(parts)}) "
@@ -134,11 +133,12 @@ def _within(numbers: range) -> str:
     return f"n >= {numbers.start} AND n < {numbers.stop}"
 
 
-def _numbered(covered: Covered, condition: str) -> str:
-    """Tiles of a base with the number of their source and that of their hop."""
+def _numbered(layout: Layout | None, covered: Sequence[Covered]) -> str:
+    """Tiles that do not fit, with the number of their source and that of their hop."""
+    does_not_fit = " OR ".join(f"{text} IS NULL" for text in column_texts(layout, covered)) if layout else "true"
     return (
-        f"SELECT published.rowid AS n, {hop_number(covered)} AS hop, tiles.* EXCLUDE (source_no) FROM tiles "
-        f"JOIN published USING (source_no) WHERE base_id = {covered.tile_base.base_id} AND {condition}"
+        f"SELECT published.rowid AS n, {hop_text(covered)} AS hop, tiles.* EXCLUDE (source_no) FROM tiles "
+        f"JOIN published USING (source_no) WHERE {are_of(covered)} AND ({does_not_fit})"
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dsl.bases import CARRIED, LOCAL_DAY
+from dsl.bases import CARRIED
 from dsl.tile_codec import COLUMNS, COUNT_BITS, WIDTH, Layout, TypeCode
 from warehouse.database import Connection
 from warehouse.tiles import Covered
@@ -33,13 +33,6 @@ _SELECTED: Final[Mapping[Layout, Sequence[str]]] = {
 }
 """The columns of `dsl.tile_codec.COLUMNS`, as those of `tiles` give them; of `firsts` the last instant too."""
 _TYPES: Final[Mapping[TypeCode, str]] = {"I": "UINTEGER", "q": "BIGINT", "Q": "UBIGINT"}
-_ROOM: Final[Mapping[TypeCode, str]] = {
-    "I": "BETWEEN 0 AND 4294967295",
-    "q": "BETWEEN -9223372036854775808 AND 9223372036854775807",
-    "Q": "IS NOT NULL",
-}
-
-
 _Words = npt.NDArray[np.uint32]
 
 
@@ -146,21 +139,11 @@ def read_columns(
         size: of a slice.
     """
     number, joined = ("source_no", "") if numbered_alike else ("published.rowid", "JOIN published USING (source_no)")
-    by_id = {each.tile_base.base_id: place for place, each in enumerate(covered)}
-    units = {each.tile_base.base_id: each.tile_base.grain_ms or 1 for each in covered}
-    hop = f"hop_start // {_looked_up(units)}"
-    if carrying := [each.tile_base.base_id for each in covered if _carries(each)]:
-        hop = f"CASE WHEN hop_start = {CARRIED} AND base_id IN ({', '.join(map(str, carrying))}) THEN 0 ELSE {hop} END"
-    codes: Sequence[TypeCode] = ("Q", "q") if layout == "firsts" else COLUMNS[layout]
-    columns = ", ".join(
-        f"TRY_CAST({text.format(hop=hop)} AS {_TYPES[code]}) AS c{number}"
-        for number, (code, text) in enumerate(zip(codes, _SELECTED[layout], strict=True))
-    )
+    place = _looked_up({each.tile_base.base_id: place for place, each in enumerate(covered)})
+    columns = ", ".join(f"{text} AS c{number}" for number, text in enumerate(column_texts(layout, covered)))
     query = (
-        f"SELECT CAST(({number} - {numbers.start}) * {len(covered)} + {_looked_up(by_id)} AS UINTEGER) AS run, "
-        f"{columns} "
-        f"FROM tiles {joined} WHERE {number} >= {numbers.start} AND {number} < {numbers.stop} "
-        f"AND base_id IN ({', '.join(map(str, by_id))})"
+        f"SELECT CAST(({number} - {numbers.start}) * {len(covered)} + {place} AS UINTEGER) AS run, {columns} "
+        f"FROM tiles {joined} WHERE {number} >= {numbers.start} AND {number} < {numbers.stop} AND {are_of(covered)}"
     )
     found = TileColumns(layout, covered, len(numbers), size)
     for batch in connection.sql(query).to_arrow_reader(_BATCH):
@@ -168,25 +151,30 @@ def read_columns(
     return found
 
 
+def column_texts(layout: Layout, covered: Sequence[Covered]) -> list[str]:
+    """The columns of rows of `tiles`; NULL where a row does not fit."""
+    hop = hop_text(covered)
+    if carrying := [each for each in covered if _carries(each)]:
+        hop = f"CASE WHEN hop_start = {CARRIED} AND {are_of(carrying)} THEN 0 ELSE {hop} END"
+    codes: Sequence[TypeCode] = ("Q", "q") if layout == "firsts" else COLUMNS[layout]
+    texts = zip(codes, _SELECTED[layout], strict=True)
+    return [f"TRY_CAST({text.format(hop=hop)} AS {_TYPES[code]})" for code, text in texts]
+
+
+def hop_text(covered: Sequence[Covered]) -> str:
+    """The number of the hop of a row; a local date is its own."""
+    return f"hop_start // {_looked_up({each.tile_base.base_id: each.tile_base.grain_ms or 1 for each in covered})}"
+
+
+def are_of(covered: Sequence[Covered]) -> str:
+    """Condition: rows of some bases."""
+    return f"base_id IN ({', '.join(str(each.tile_base.base_id) for each in covered)})"
+
+
 def _looked_up(by_id: Mapping[int, int]) -> str:
     """A number of the base of a row: looked up in a list, as a join would not keep the order of rows."""
     texts = (str(by_id[id_]) if id_ in by_id else "NULL" for id_ in range(max(by_id) + 1))
     return f"list_extract([{', '.join(texts)}]::BIGINT[], base_id + 1)"
-
-
-def fits(layout: Layout, covered: Covered) -> str:
-    """Condition: a row of `tiles` of a base has room in columns."""
-    hop = hop_number(covered)
-    if _carries(covered):
-        hop = f"CASE WHEN hop_start = {CARRIED} THEN 0 ELSE {hop} END"
-    texts = zip(COLUMNS[layout], _SELECTED[layout], strict=False)
-    return " AND ".join(f"({text.format(hop=hop)}) {_ROOM[code]}" for code, text in texts)
-
-
-def hop_number(covered: Covered) -> str:
-    """The number of the hop of a row; a local date is its own."""
-    grain_ms = covered.tile_base.grain_ms
-    return "hop_start" if grain_ms == LOCAL_DAY else f"hop_start // {grain_ms}"
 
 
 def _carries(covered: Covered) -> bool:

@@ -140,3 +140,26 @@ def test_a_gap_asks_for_more_of_the_same_tiles(tmp_path: Path) -> None:
         assert {text: values[text] for text in texts} == dict(
             zip(texts, (4_000_000, 4_000_000, 29_000_000), strict=True)
         )
+
+
+@pytest.mark.parametrize("count", [2**16 - 1, 2**16, 2**40])
+def test_more_events_than_a_column_holds(count: int, tmp_path: Path) -> None:
+    """A hop with too many events for its column is published beside the others."""
+    checked = check_catalog(Catalog(traits=(Trait("a", "events.buy.count_24h"),), timezone=ZONE.name))
+    bases, now_ms = bases_of(checked.aggregates.values()), 1_500_000_000_000
+    events = [
+        Event(f"{source}{age}", 1, "track", "buy", f"user:{source}", now_ms - age, 0, {})
+        for source in ("ann", "bob")
+        for age in (1, 9_000_000)
+    ]
+    shop = open_shop(tmp_path / "home", ZONE.name)
+    with connect(shop.home.warehouse) as connection:
+        bench = Bench(shop, connection)
+        land_events(bench, events, now_ms)
+        refresh = bench.begin(checked, now_ms)
+        ann = "SELECT source_no FROM tile_sources WHERE source_id = 'user:ann'"
+        bench.rows(f"UPDATE tiles SET count = {count} WHERE low = {now_ms - 1} AND source_no = ({ann})")
+        (published,) = packed_sources(connection, checked, refresh, 0, frozenset())
+        for source, expected in (("user:ann", count + 1), ("user:bob", 2)):
+            folded = Folded(checked, bases, [unpack(published[source], bases)], [], now_ms, ZONE)
+            assert {"events.buy.count_24h": expected * 1_000_000} == dict(folded)
