@@ -22,7 +22,8 @@ up: $(VENV)/.runtime ## API and Dagster UI, supervised until ctrl-C
 	@$(RUN)/tinycdp up $(ARGS)
 
 test: $(VENV)/.development ## The tests (ARGS="tests/dsl -k window" picks)
-	@$(RUN)/python -m pytest -q -n 2 --dist loadfile --ignore=tests/sdks $(addprefix --ignore=,$(DAGSTER_TESTS)) $(ARGS)
+	@# In the order of folders: files of few tests are the slow ones, and one process would wait for the other's last.
+	@$(RUN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/sdks $(addprefix --ignore=,$(DAGSTER_TESTS)) $(ARGS)
 
 test-dagster: $(VENV)/.development ## What runs Dagster whole: refreshes, the demo, the installed wheel
 	@$(RUN)/python -m pytest -q -n 2 --dist loadfile $(DAGSTER_TESTS) $(ARGS)
